@@ -1,0 +1,52 @@
+# Two commands matter: `make demo` and `make test`. Both set everything up first, once.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# uv does not read pip's configuration. Where wheels lie on disk, torch's CPU build comes from there.
+TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
+
+.PHONY: setup demo down test check faults lint bench lab wheel clean
+.DEFAULT_GOAL := setup
+
+setup: $(READY)
+
+$(READY): pyproject.toml .ci/constraints.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mlinfra-lab needs Python 3.11 or newer")'
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip -qq install uv
+	@echo "setting up $(VENV)"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(TORCH) \
+		--constraints .ci/constraints.txt --editable '.[torch,gpu,demo,postgres]' --group test
+	@touch $@
+
+demo: setup
+	@.ci/demo
+
+down:
+	@.ci/demo down
+
+test: setup lint
+	@$(BIN)/python -m pytest
+
+check: setup lint
+	@$(BIN)/python -m pytest -m 'not slow and not faults' -q
+
+faults: setup
+	@MLINFRA_FAULTS=all $(BIN)/python -m pytest -m faults tests/faults
+
+lint: setup
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/lint-imports --no-timing | tail -n 3
+	@$(BIN)/mypy --no-error-summary
+
+bench: setup
+	@$(BIN)/python -m tests.bench
+
+wheel: setup
+	@$(BIN)/python -m build --outdir dist .
+
+clean:
+	rm -rf $(VENV) .demo dist build .mypy_cache .ruff_cache .pytest_cache

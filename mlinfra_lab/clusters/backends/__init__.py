@@ -1,0 +1,1 @@
+"""The built-in cluster backends; they come in through the same door as anybody else's."""

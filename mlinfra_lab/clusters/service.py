@@ -1,0 +1,444 @@
+"""Clusters as faces see them, and what the controller's loop asks of them."""
+
+from __future__ import annotations
+
+import builtins
+import difflib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from mlinfra_lab import settings
+from mlinfra_lab.clusters import store
+from mlinfra_lab.clusters.backend import Backend
+from mlinfra_lab.clusters.store import SCHEDULER, WORKER, Owner
+from mlinfra_lab.clusters.truth import derive
+from mlinfra_lab.errors import Conflict, Failed, Invalid, InvalidSettings, MLInfraError, NotFound, Unavailable
+from mlinfra_lab.plugins import Door
+from mlinfra_lab.schema.clusters import Cluster
+from mlinfra_lab.schema.common import JSON
+from mlinfra_lab.schema.control import Wanted
+from mlinfra_lab.schema.plugins import Plugin
+from mlinfra_lab.schema.tasks import Failure
+from mlinfra_lab.storage import Storage
+from mlinfra_lab.storage.watch import wait as wait_for_change
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+MODULE = "mlinfra_lab.clusters.node"
+CHECK = "mlinfra_lab.clusters.work:check"
+CHANGED = "changed in mlinfra.toml; restart to apply"
+
+
+class Controller(Protocol):
+    """What is asked of the controller."""
+
+    def ensure(self) -> None:
+        """Make sure that it is there."""
+
+    def check(self) -> None:
+        """While waiting: see that it still is."""
+
+
+class ClusterRef:
+    """A cluster that was asked to come up, or to go.
+
+    Attributes
+    ----------
+    name
+        The cluster's name.
+    """
+
+    def __init__(self, service: ClustersService, name: str) -> None:
+        self.name = name
+        self._service = service
+
+    def __repr__(self) -> str:
+        return f"<cluster {self.name}: {self.cluster.state}>"
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster as it is now."""
+        return self._service.get(self.name)
+
+    def wait(self, timeout: float | None = None, report: Callable[[Cluster], None] | None = None) -> Cluster:
+        """Wait until what was asked for is so: all workers connected, or all processes gone.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at most.
+        report
+            Called with the cluster whenever it changed.
+
+        Raises
+        ------
+        Failed
+            With the reason.
+        Conflict
+            When somebody asked for the opposite meanwhile.
+        Unavailable
+            When the time is over (it goes on), or `ControllerDown` when nobody makes it so.
+        """
+        return self._service.wait(self.name, timeout, report)
+
+
+class ClustersService:
+    """Dask clusters declared in ``mlinfra.toml``.
+
+    Parameters
+    ----------
+    root, state
+        The project's folder and its state folder.
+    door
+        The cluster backends (`Plugins.cluster_backends`).
+    actor
+        Who acts.
+    job
+        Id of the job this process belongs to; attaching to a cluster is recorded for it.
+    controller
+        Makes so what is desired.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        state: Path,
+        storage: Storage,
+        door: Door,
+        actor: str,
+        job: str | None,
+        controller: Controller,
+    ) -> None:
+        self._root = root
+        self._state = state
+        self._storage = storage
+        self._door = door
+        self._actor = actor
+        self._job = job
+        self._controller = controller
+        self._made: dict[tuple[str, bytes], Backend] = {}
+
+    # -- looking ----------------------------------------------------------------------------------
+
+    def list(self) -> builtins.list[Cluster]:
+        """Declared clusters in the file's order, then those that run and are declared no more."""
+        declared = self._declared()
+        with self._storage.read() as connection:
+            rows = store.rows(connection)
+            true = {name: derive(row, store.processes(connection, row)) for name, row in rows.items()}
+        left = [row for name, row in true.items() if name not in declared and row.state != "stopped"]
+        return [self._beside(name, true.get(name), declared) for name in declared] + [
+            self._beside(row.name, row, declared) for row in left
+        ]
+
+    def get(self, name: str) -> Cluster:
+        """One cluster.
+
+        Raises
+        ------
+        NotFound
+            With the nearest name.
+        """
+        known = {cluster.name: cluster for cluster in self.list()}
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            declare = f"Declare it in mlinfra.toml under [clusters.{name}]."
+            raise NotFound(
+                f"There is no cluster “{name}”.", f"Did you mean “{near[0]}”?" if near else declare
+            )
+        return known[name]
+
+    def backends(self) -> builtins.list[Plugin]:
+        """The backends a cluster can be declared with; a broken one with its error."""
+        return self._door.describe()
+
+    def _declared(self) -> dict[str, settings.ClusterSettings]:
+        # The file may have been edited since the project was opened.
+        return settings.load(self._root).clusters
+
+    def _beside(
+        self, name: str, row: Cluster | None, declared: dict[str, settings.ClusterSettings]
+    ) -> Cluster:
+        spec = declared.get(name)
+        if spec is None:
+            assert row is not None
+            return msgspec.structs.replace(row, reason=row.reason or "no longer in mlinfra.toml")
+        if row is None or row.state == "stopped":
+            known = row or Cluster(name=name, backend=spec.backend, config=spec.config)
+            return msgspec.structs.replace(known, backend=spec.backend, config=spec.config, workers=0)
+        if row.state == "up" and (row.backend, row.config) != (spec.backend, spec.config):
+            return msgspec.structs.replace(row, reason=CHANGED)
+        return row
+
+    # -- asking -----------------------------------------------------------------------------------
+
+    def start(self, name: str) -> ClusterRef:
+        """Ask for a cluster to be up; one that is up, or coming up, is left as it is.
+
+        Raises
+        ------
+        NotFound
+            When it is not declared.
+        InvalidSettings
+            When its declaration has a mistake: names the key and its line.
+        """
+        self.get(name)
+        spec = self._declared().get(name)
+        if spec is None:
+            raise Conflict(
+                f"Cluster “{name}” is no longer in mlinfra.toml.", f"Add [clusters.{name}] and try again."
+            )
+        backend = self._checked(name, spec)
+        with self._storage.unit(self._actor) as unit:
+            row = store.get(unit.connection, name)
+            if row is None or not row.desired or row.state == "failed":
+                fresh = Cluster(
+                    name=name,
+                    backend=spec.backend,
+                    config=spec.config,
+                    desired=True,
+                    generation=row.generation + 1 if row else 1,
+                    state="starting",
+                    workers=backend.workers() or 0,
+                )
+                store.put(unit, fresh, row)
+                unit.audit("start", "cluster", name, {"generation": fresh.generation})
+                if not backend.starts:
+                    arguments = {"name": name, "generation": fresh.generation}
+                    unit.task(CHECK, f"cluster:{name}", arguments)
+        self._controller.ensure()
+        return ClusterRef(self, name)
+
+    def stop(self, name: str) -> ClusterRef:
+        """Ask for a cluster to be gone; the processes of one that is not ours to stop live on."""
+        self.get(name)
+        with self._storage.unit(self._actor) as unit:
+            row = store.get(unit.connection, name)
+            if row is not None and row.desired:
+                row = msgspec.structs.replace(row, desired=False)
+                store.put(unit, derive(row, store.processes(unit.connection, row)), row)
+                unit.audit("stop", "cluster", name)
+        return ClusterRef(self, name)
+
+    def scale(self, name: str, workers: int) -> ClusterRef:
+        """Ask for another number of workers, until the cluster is started anew.
+
+        Raises
+        ------
+        Conflict
+            When it is not running, or not ours to scale.
+        Invalid
+            When there cannot be so many.
+        """
+        self.get(name)
+        with self._storage.unit(self._actor) as unit:
+            row = store.get(unit.connection, name)
+            if row is None or not row.desired or row.state == "failed":
+                raise Conflict(f"Cluster “{name}” is not running.", f"mlinfra cluster start {name}")
+            backend = self._backend(row)
+            if not backend.starts:
+                raise Conflict(f"The workers of cluster “{name}” are not ours to start or stop.")
+            processes = store.processes(unit.connection, row)
+            most = processes.published.get("most", workers)
+            if not 1 <= workers <= most:
+                few = "It needs one at least." if workers < 1 else f"It can have {most} at most."
+                raise Invalid(f"Cluster “{name}” cannot have {workers} workers.", few)
+            scaled = msgspec.structs.replace(row, workers=workers)
+            store.put(unit, derive(scaled, processes), row)
+            unit.audit("scale", "cluster", name, {"workers": workers})
+        self._controller.ensure()
+        return ClusterRef(self, name)
+
+    def wait(
+        self, name: str, timeout: float | None = None, report: Callable[[Cluster], None] | None = None
+    ) -> Cluster:
+        """Wait until what is desired of a cluster is so; see `ClusterRef.wait`."""
+        end = None if timeout is None else time.monotonic() + timeout
+        goal = "up" if (last := self.get(name)).desired else "stopped"
+        told: Cluster | None = None
+        watcher = self._storage.watcher()
+        try:
+            while True:
+                if report is not None and last != told:
+                    report(told := last)
+                if last.state == goal and last.connected <= last.workers:
+                    return last
+                if last.state == "failed":
+                    raise Failed(f"Cluster “{name}” failed: {last.reason}")
+                if last.desired != (goal == "up"):
+                    raise Conflict(
+                        f"Somebody has {'stopped' if goal == 'up' else 'started'} cluster “{name}”."
+                    )
+                if end is not None and time.monotonic() > end:
+                    why = f" ({last.reason})" if last.reason else ""
+                    raise Unavailable(
+                        f"Cluster “{name}” is {last.state}{why} after {timeout:g} s.", "It goes on."
+                    )
+                self._controller.check()
+                wait_for_change(watcher, 0.5)
+                last = self.get(name)
+        finally:
+            watcher.close()
+
+    def attach(self, name: str | None = None) -> Client:
+        """Connect to a cluster that is up, and make it what Dask uses in this process.
+
+        Parameters
+        ----------
+        name
+            By default the first one that is declared.
+
+        Returns
+        -------
+        distributed.Client
+            It reconnects by itself when the scheduler was lost and is back.
+
+        Raises
+        ------
+        Conflict
+            When the cluster is not up.
+        Unavailable
+            When it does not answer.
+        """
+        if name is None:
+            name = next(iter(self._declared()), None)
+            if name is None:
+                raise NotFound("This project declares no cluster.", "Add [clusters.NAME] to mlinfra.toml.")
+        cluster = self.get(name)
+        if cluster.state not in ("up", "degraded") or cluster.address is None:
+            why = f": {cluster.reason}" if cluster.reason else ""
+            raise Conflict(f"Cluster “{name}” is {cluster.state}{why}.", f"mlinfra cluster start {name}")
+        from mlinfra_lab.clusters import work
+
+        client = work.connect(cluster, self._backend(cluster).security())
+        if self._job is not None:
+            with self._storage.unit(self._actor) as unit:
+                unit.link("cluster", name, "job", self._job, "computed on", work.describe(cluster, client))
+        return client
+
+    # -- making it so -----------------------------------------------------------------------------
+
+    def wanted(self) -> builtins.list[Wanted]:
+        """The processes there should be.
+
+        Workers are started beside their scheduler (they import Dask while it does, and wait until it
+        has said where it is), and a scheduler stays until the last of its workers has gone.
+        """
+        with self._storage.read() as connection:
+            rows = store.rows(connection)
+            opened = store.opened(connection)
+        found: dict[tuple[str, str], Wanted] = {}
+
+        def add(kind: str, owner: Owner, env: dict[str, str]) -> None:
+            found[kind, str(owner)] = Wanted(kind=kind, owner=str(owner), module=MODULE, env=env)
+
+        open_schedulers = {owner for kind, owner in opened if kind == SCHEDULER}
+        for kind, owner in opened:
+            if kind == WORKER and owner.scheduler in open_schedulers:
+                add(SCHEDULER, owner.scheduler, {})
+        for row in rows.values():
+            if not row.desired or row.state == "failed":
+                continue
+            try:
+                backend = self._backend(row)
+            except MLInfraError:
+                continue  # `observe` writes it down as the reason
+            if not backend.starts:
+                continue
+            env = backend.environment()
+            add(SCHEDULER, Owner(row.name, row.generation), env)
+            for index in range(row.workers):
+                add(WORKER, Owner(row.name, row.generation, index), env)
+        return builtins.list(found.values())
+
+    def observe(self) -> None:
+        """Bring the rows in line with what is; one that is right already is not written."""
+        with self._storage.read() as connection:
+            rows = store.rows(connection)
+        for name, row in rows.items():
+            if row.state in ("stopped", "failed") and not row.desired:
+                continue
+            with self._storage.read() as connection:
+                true = self._true(row, store.processes(connection, row))
+            if true == row:
+                continue
+            with self._storage.unit() as unit:
+                # Somebody may have asked for something else meanwhile.
+                row_now = store.get(unit.connection, name)
+                if row_now is not None:
+                    true = self._true(row_now, store.processes(unit.connection, row_now))
+                    if true != row_now:
+                        store.put(unit, true, row_now)
+
+    def _true(self, row: Cluster, processes: store.Processes) -> Cluster:
+        try:
+            if not self._backend(row).starts and row.desired:
+                return row  # its check wrote what is to know
+        except MLInfraError as error:
+            if row.desired:
+                return msgspec.structs.replace(row, state="failed", reason=_said(error.message, error.hint))
+        return derive(row, processes)
+
+    def checked(self, name: str, generation: int, found: JSON | None, failure: Failure | None) -> Cluster:
+        """Write down what a backend's `check` found; for the task that ran it."""
+        with self._storage.unit() as unit:
+            row = store.get(unit.connection, name)
+            if row is None:
+                raise NotFound(f"There is no cluster “{name}”.")
+            if not row.desired or row.generation != generation:
+                return row
+            if failure is not None:
+                reason = _said(failure.message, failure.hint)
+                return store.put(unit, msgspec.structs.replace(row, state="failed", reason=reason), row)
+            found = found or {}
+            connected = int(found.get("connected", 0))
+            known = msgspec.structs.replace(
+                row,
+                state="up",
+                reason=None,
+                address=found.get("address"),
+                dashboard=found.get("dashboard"),
+                workers=connected,
+                connected=connected,
+            )
+            return store.put(unit, known, row)
+
+    # -- backends ---------------------------------------------------------------------------------
+
+    def row(self, name: str) -> Cluster | None:
+        """A cluster as it was last asked for; for its own processes."""
+        with self._storage.read() as connection:
+            return store.get(connection, name)
+
+    def backend(self, cluster: Cluster) -> Backend:
+        """The backend of a cluster as it was started, with its configuration."""
+        return self._backend(cluster)
+
+    def _backend(self, cluster: Cluster) -> Backend:
+        key = (cluster.backend, msgspec.json.encode(cluster.config, order="sorted"))
+        if key not in self._made:
+            where = ("clusters", cluster.name)
+            config = self._door.config(cluster.backend, cluster.config, where)
+            self._made[key] = self._door.get(cluster.backend)(config, self._root, self._state)
+        return self._made[key]
+
+    def _checked(self, name: str, spec: settings.ClusterSettings) -> Backend:
+        try:
+            return self._backend(Cluster(name=name, backend=spec.backend, config=spec.config))
+        except InvalidSettings as error:
+            keys = tuple((error.detail or {}).get("key", "").split("."))
+            text = (self._root / settings.FILE).read_text(encoding="utf-8")
+            line = settings.line_of(text, keys) or settings.line_of(text, ("clusters", name))
+            place = f"{settings.FILE}, line {line}" if line else settings.FILE
+            raise InvalidSettings(
+                f"{place}: {error.message}", error.hint, {"key": ".".join(keys), "line": line}
+            ) from error
+
+
+def _said(message: str, hint: str | None) -> str:
+    return f"{message} {hint}" if hint else message

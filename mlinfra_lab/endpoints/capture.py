@@ -1,0 +1,342 @@
+"""Every answered request, kept in append-only segments that survive ``kill -9``.
+
+A segment ``captures/ENDPOINT/REVISION/SEGMENT.seg`` is a sequence of records: length and CRC32 of the
+payload (little-endian ``u32`` each), then the payload as msgpack. The first payload is a `Header`, the
+others are `Record` s, one a request. Each was written by one ``write(2)`` before its answer went out,
+so what a crash can leave is a torn tail and nothing else, and no torn tail is ever appended to: a
+writer always begins a new segment.
+
+A prediction's id is ``endpoint.revision.segment.row``; rows count from 0 in each segment. Beside a
+segment lies ``SEGMENT.idx`` with the place of a record every 64 KiB. It only saves reading: without it,
+or with a part of it, everything is found all the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import struct
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+__all__ = ["FORMAT", "Header", "NotCaptured", "PredictionId", "Record", "Syncer", "Writer", "parse_id"]
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+SEAL_AT = 64 * 2**20
+_INDEX_EVERY = 64 * 2**10
+FRAME = struct.Struct("<II")
+ENTRY = struct.Struct("<QQ")
+_ID = re.compile(r"([a-z0-9][a-z0-9-]*)\.([0-9]{1,18})\.([0-9]{1,18})\.([0-9]{1,18})\Z")
+
+
+class NotCaptured(Exception):
+    """A record could not be written (disk full, folder gone); the segment is as it was before."""
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What a segment begins with.
+
+    Attributes
+    ----------
+    format
+        Version of the format; a reader refuses one it does not know.
+    columns, types
+        Names and MLflow types of the values in a record's rows; empty for tensors and for models
+        without a signature.
+    created
+        Seconds since the epoch.
+    """
+
+    format: int
+    endpoint: str
+    revision: int
+    segment: int
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    created: float
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One request and its answer.
+
+    New fields go to the end with a default: old readers pass over them, new ones read old records.
+
+    Attributes
+    ----------
+    first_row
+        Number of its first row in the segment; it has ``n``.
+    at
+        When it was answered, seconds since the epoch.
+    request
+        The request's id.
+    latency
+        Seconds from its arrival.
+    rows, predictions
+        One value each a row; a row holds the values of the header's columns in their order.
+    event_times
+        Seconds since the epoch, by row, where the request said them.
+    columns
+        Names of the values when the header has none.
+    """
+
+    first_row: int
+    n: int
+    at: float
+    request: str
+    latency: float
+    rows: Sequence[Any]
+    predictions: Sequence[Any]
+    event_times: Sequence[float | None] | None = None
+    columns: Sequence[str] | None = None
+
+
+class PredictionId(NamedTuple):
+    """``endpoint.revision.segment.row``, taken apart."""
+
+    endpoint: str
+    revision: int
+    segment: int
+    row: int
+
+
+def parse_id(id: str) -> PredictionId | None:
+    """Take a prediction's id apart; ``None`` when it is no such id (endpoint names hold no dot)."""
+    match = _ID.match(id)
+    return PredictionId(match[1], int(match[2]), int(match[3]), int(match[4])) if match else None
+
+
+def segments(folder: Path) -> list[tuple[int, Path]]:
+    """Numbers and files of a revision's segments, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted((int(path.stem), path) for path in folder.glob("*.seg") if path.stem.isdigit())
+
+
+def path_of(captures: Path, endpoint: str, revision: int, segment: int) -> Path:
+    """Where a segment lies."""
+    return captures / endpoint / str(revision) / f"{segment:06d}.seg"
+
+
+class Writer:
+    """Appends the requests of one revision; for one thread, beside the one that calls `sync`.
+
+    Parameters
+    ----------
+    captures
+        The project's ``captures`` folder.
+    columns, types
+        See `Header`.
+    limit
+        Bytes after which a segment is sealed and the next one begun.
+    """
+
+    def __init__(
+        self,
+        captures: Path,
+        endpoint: str,
+        revision: int,
+        columns: Sequence[str] = (),
+        types: Sequence[str] = (),
+        limit: int = SEAL_AT,
+    ) -> None:
+        self._folder = captures / endpoint / str(revision)
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._endpoint, self._revision = endpoint, revision
+        self._columns, self._types = tuple(columns), tuple(types)
+        self._limit = limit
+        self._encode = msgspec.msgpack.Encoder().encode_into
+        self._buffer = bytearray()
+        self._fd = -1
+        self._size = self._row = self._indexed = 0
+        # What `sync` has to do, in order; deques because two threads meet here without a lock.
+        self._entries: deque[tuple[int, bytes]] = deque()
+        self._full: deque[int] = deque()
+        self._synced: tuple[int, int] = (0, 0)
+        self._files: dict[int, Path] = {}
+        self._syncing = threading.Lock()
+        self._closed = False
+        self.segment = 0
+        earlier = segments(self._folder)
+        for _, path in earlier:
+            path.chmod(0o400)  # whoever wrote it is gone: sealed as it is, torn tail included
+        self._next = earlier[-1][0] + 1 if earlier else 1
+        self._begin()
+
+    def _begin(self) -> None:
+        while True:
+            path = path_of(self._folder.parent.parent, self._endpoint, self._revision, self._next)
+            try:
+                fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                break
+            except FileExistsError:
+                self._next += 1
+        header = Header(
+            format=FORMAT,
+            endpoint=self._endpoint,
+            revision=self._revision,
+            segment=self._next,
+            columns=self._columns,
+            types=self._types,
+            created=time.time(),
+        )
+        data = msgspec.msgpack.encode(header)
+        data = FRAME.pack(len(data), zlib.crc32(data)) + data
+        try:
+            if os.write(fd, data) != len(data):
+                raise OSError("the disk is full")
+        except OSError:
+            os.close(fd)
+            path.unlink()
+            raise
+        self._fd, self.segment = fd, self._next
+        self._files[fd] = path
+        self._next += 1
+        self._size, self._row, self._indexed = len(data), 0, 0
+
+    def append(
+        self,
+        rows: Sequence[Any],
+        predictions: Sequence[Any],
+        *,
+        at: float,
+        request: str,
+        latency: float,
+        event_times: Sequence[float | None] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> int:
+        """Write one request by one ``write(2)``; see `Record` for the parameters.
+
+        Returns
+        -------
+        int
+            Number of the first row in `segment`.
+
+        Raises
+        ------
+        NotCaptured
+            Nothing of it was kept.
+        """
+        if self._closed:
+            raise NotCaptured(f"{self._folder} is closed")
+        try:
+            if self._fd < 0 or self._size >= self._limit:
+                self._seal()
+                self._begin()
+            first, n = self._row, len(rows)
+            buffer = self._buffer
+            self._encode(
+                Record(first, n, at, request, latency, rows, predictions, event_times, columns), buffer, 8
+            )
+            body = memoryview(buffer)[8:]
+            crc, length = zlib.crc32(body), len(body)
+            body.release()
+            FRAME.pack_into(buffer, 0, length, crc)
+            self._write(buffer)
+        except OSError as error:
+            raise NotCaptured(f"{self._folder}: {error.strerror or error}") from error
+        if self._size >= self._indexed:
+            self._entries.append((self._fd, ENTRY.pack(self._size, first)))
+            self._indexed = self._size + _INDEX_EVERY
+        self._size += length + 8
+        self._row += n
+        return first
+
+    def _write(self, data: bytearray) -> None:
+        try:
+            if os.write(self._fd, data) == len(data):
+                return
+            raise OSError("the disk is full")
+        except OSError:
+            try:
+                os.ftruncate(self._fd, self._size)
+            except OSError:
+                # It cannot be mended, so nothing may be appended: a reader stops at the torn record.
+                self._seal()
+            raise
+
+    def _seal(self) -> None:
+        if self._fd >= 0:
+            self._full.append(self._fd)
+            self._fd = -1
+
+    def sync(self) -> None:
+        """Bring everything appended so far to the disk, seal what is full; off the event loop."""
+        with self._syncing:
+            # Full segments are taken first: whatever was to be indexed in them is in the queue by then.
+            full = [self._full.popleft() for _ in range(len(self._full))]
+            entries: dict[int, list[bytes]] = {}
+            for _ in range(len(self._entries)):
+                fd, entry = self._entries.popleft()
+                entries.setdefault(fd, []).append(entry)
+            try:
+                for fd, packed in entries.items():
+                    with open(self._files[fd].with_suffix(".idx"), "ab", opener=_private) as index:  # noqa: PTH123
+                        index.write(b"".join(packed))
+                now = (self.segment, self._size)
+                if self._fd >= 0 and now != self._synced:
+                    os.fsync(self._fd)
+                    self._synced = now
+            finally:
+                for fd in full:
+                    self._finish(fd)
+
+    def _finish(self, fd: int) -> None:
+        # The number may be given to the next segment as soon as it is closed.
+        del self._files[fd]
+        try:
+            os.fsync(fd)
+            os.fchmod(fd, 0o400)
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        """Seal the open segment and bring it to the disk; nothing can be appended after."""
+        self._closed = True
+        self._seal()
+        self.sync()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+class Syncer:
+    """A thread that calls `Writer.sync` of all its writers once a second."""
+
+    def __init__(self, every: float = 1.0) -> None:
+        self._every = every
+        self._writers: tuple[Writer, ...] = ()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="capture-sync", daemon=True)
+        self._thread.start()
+
+    def add(self, writer: Writer) -> None:
+        """Take a writer into care."""
+        self._writers = (*self._writers, writer)
+
+    def remove(self, writer: Writer) -> None:
+        """Leave a writer to its owner."""
+        self._writers = tuple(other for other in self._writers if other is not writer)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every):
+            for writer in self._writers:
+                try:
+                    writer.sync()
+                except OSError:
+                    log.exception("captures could not be brought to the disk")
+
+    def close(self) -> None:
+        """End the thread; the writers are their owners' to close."""
+        self._stop.set()
+        self._thread.join()
