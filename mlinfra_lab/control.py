@@ -117,7 +117,7 @@ class Control:
             self._start_unless_alive()
         elif self.silent_for(beat) > STALE_SECONDS:
             raise ControllerDown(
-                f"The controller (process {beat.pid}) has not answered for {STALE_SECONDS:g} s.\n{self._tail()}",
+                f"The controller (process {beat.pid}) is silent for {STALE_SECONDS:g} s.\n{self._tail()}",
                 f"Its log is {self.log}. End the process and run `mlinfra up`.",
             )
 
@@ -136,8 +136,26 @@ class Control:
         self._spawn()
 
     def _spawn(self) -> None:
+        end = time.monotonic() + _START_SECONDS
+        process: subprocess.Popen[bytes] | None = None
+        while time.monotonic() < end:
+            beat = self.alive()
+            if beat is not None and beat.leaving is None:
+                return
+            # Exit code 0: another one held the lock. It is about to beat, or is leaving and its place
+            # will be free in a moment.
+            if process is not None and process.poll() not in (None, 0):
+                break
+            if beat is None and (process is None or process.poll() == 0):
+                process = self._popen()
+            time.sleep(_LOOK_SECONDS)
+        raise ControllerDown(
+            f"The controller could not be started.\n{self._tail()}", f"Its log is {self.log}."
+        )
+
+    def _popen(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603
+            return subprocess.Popen(
                 [sys.executable, "-m", "mlinfra_lab.controller", "--project", str(self._root)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -146,32 +164,6 @@ class Control:
                 env=launches.environment(),
                 start_new_session=True,
             )
-        end = time.monotonic() + _START_SECONDS
-        while time.monotonic() < end:
-            beat = self.alive()
-            if beat is not None and beat.leaving is None:
-                return
-            # 0: another controller holds the lock; its heartbeat is about to appear, or it is just
-            # leaving and its place is free in a moment.
-            if process.poll() == 0:
-                time.sleep(_LOOK_SECONDS)
-                return self._spawn_again(end)
-            if process.poll() is not None:
-                break
-            time.sleep(_LOOK_SECONDS)
-        raise ControllerDown(
-            f"The controller could not be started.\n{self._tail()}", f"Its log is {self.log}."
-        )
-
-    def _spawn_again(self, end: float) -> None:
-        while time.monotonic() < end:
-            beat = self.alive()
-            if beat is not None and beat.leaving is None:
-                return
-            if beat is None:
-                return self._spawn()
-            time.sleep(_LOOK_SECONDS)
-        raise ControllerDown(f"The controller does not leave.\n{self._tail()}", f"Its log is {self.log}.")
 
     def _tail(self, lines: int = 15) -> str:
         try:
@@ -219,5 +211,7 @@ class Control:
         end = time.monotonic() + timeout
         while self.alive() is not None:
             if time.monotonic() > end:
-                raise ControllerDown(f"Not everything has stopped.\n{self._tail()}", f"Its log is {self.log}.")
+                raise ControllerDown(
+                    f"Not everything has stopped.\n{self._tail()}", f"Its log is {self.log}."
+                )
             time.sleep(_LOOK_SECONDS)

@@ -46,9 +46,7 @@ def describer(project: Project) -> Callable[[NodeKind, str], Described]:
 
 
 def _edge(source_kind: NodeKind, source: str, kind: NodeKind, target: str, relation: str) -> Edge:
-    return Edge(
-        source_kind=source_kind, source=source, target_kind=kind, target=target, relation=relation
-    )
+    return Edge(source_kind=source_kind, source=source, target_kind=kind, target=target, relation=relation)
 
 
 def _prediction(project: Project, id: str) -> Described:
@@ -90,7 +88,7 @@ def _run(project: Project, id: str) -> Described:
     found = project.runs.get(id)
     facts = {
         "experiment": found.experiment,
-        **{name: value for name, value in found.metrics.items()},
+        **found.metrics,
         "parameters": found.params,
         "started": found.started,
     }

@@ -6,11 +6,12 @@ Nothing here imports more than the standard library's light half, so that a tabl
 from __future__ import annotations
 
 import datetime as dt
+import math
 import unicodedata
 
 __all__ = [
-    "ago", "clock", "count", "cut", "duration", "exact", "middle", "number", "plural", "share", "short", "size",
-    "stamp", "width",
+    "ago", "clock", "count", "cut", "duration", "exact", "middle", "number", "plural", "share", "short",
+    "size", "stamp", "width",
 ]  # fmt: skip
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
@@ -63,13 +64,11 @@ def size(octets: int) -> str:
     """Bytes as ``512 B``, ``812 KiB``, ``4.6 MiB``."""
     if abs(octets) < 1024:
         return f"{octets} B"
-    value = float(octets)
-    for unit in _UNITS:
-        value /= 1024
-        # 1023.7 would be rounded to 1024, which is one of the next unit.
-        if abs(value) < 1023.5:
-            break
-    return f"{value:.1f} {unit}" if abs(value) < 9.95 else f"{value:.0f} {unit}"
+    value, power = octets / 1024, 0
+    # 1023.7 would be rounded to 1024, which is one of the next unit.
+    while abs(value) >= 1023.5 and power < len(_UNITS) - 1:
+        value, power = value / 1024, power + 1
+    return f"{value:.1f} {_UNITS[power]}" if abs(value) < 9.95 else f"{value:.0f} {_UNITS[power]}"
 
 
 def count(number: int) -> str:
@@ -79,7 +78,7 @@ def count(number: int) -> str:
 
 def number(value: float) -> str:
     """A measured figure to four significant digits: ``0.5153``, ``1,234``, ``1.2e-07``."""
-    if value != value or value in (float("inf"), float("-inf")):
+    if not math.isfinite(value):
         return str(value)
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{value:,.0f}"

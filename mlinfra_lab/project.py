@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from mlinfra_lab.clusters import ClustersService
     from mlinfra_lab.control import Control
     from mlinfra_lab.data import DataService
-    from mlinfra_lab.endpoints import EndpointsService
     from mlinfra_lab.jobs import JobsService
     from mlinfra_lab.lineage import LineageService
     from mlinfra_lab.models import ModelsService
     from mlinfra_lab.runs import RunsService
+    from mlinfra_lab.schema.control import Status
     from mlinfra_lab.tasks import TasksService
 
 _FOLDERS = ("captures", "data", "jobs", "logs", "models", "run", "secrets", "tls")
@@ -86,7 +86,7 @@ class Project:
 
     @classmethod
     def find(cls, path: str | os.PathLike[str] | None = None) -> Project:
-        """Open the nearest project: at or above ``path``, else ``MLINFRA_PROJECT``, else upwards from here."""
+        """Open the nearest project at or above ``path``, else ``MLINFRA_PROJECT``, else here."""
         start = path or os.environ.get("MLINFRA_PROJECT") or "."
         return cls(find_root(Path(start)))
 
@@ -142,6 +142,12 @@ class Project:
                 arriving.put_right(self, arrival, mine)
             return identity.settle(self.state, mine)
 
+    def status(self) -> Status:
+        """What is desired, what is, and why they differ."""
+        from mlinfra_lab.status import status_of
+
+        return status_of(self)
+
     # -- services ---------------------------------------------------------------------------------
 
     @cached_property
@@ -177,7 +183,7 @@ class Project:
             self.settings.jobs,
             self.actor,
             self.controller,
-            lambda job: self.runs.of_job(job),
+            self.runs.of_job,
         )
 
     @cached_property
@@ -224,4 +230,13 @@ class Project:
             self.runs.get,
             self.runs.logged_models,
             self.jobs.made,
+        )
+
+    @cached_property
+    def endpoints(self) -> EndpointsService:
+        """Models as HTTP endpoints."""
+        from mlinfra_lab.endpoints import EndpointsService
+
+        return EndpointsService(
+            self.state, self.storage, self.tasks, self.models.get, self.actor, self.controller
         )

@@ -33,7 +33,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Base of every table of ``mlinfra.toml``."""
 
 
-class ProjectSettings(Part):
+class ProjectSettings(Part, frozen=True, kw_only=True):
     """``[project]``.
 
     Attributes
@@ -52,7 +52,7 @@ class ProjectSettings(Part):
     database: str | None = None
 
 
-class MLflowSettings(Part):
+class MLflowSettings(Part, frozen=True, kw_only=True):
     """``[mlflow]``: an existing store to use in place of the project's own."""
 
     tracking_uri: str | None = None
@@ -60,7 +60,7 @@ class MLflowSettings(Part):
     experiment: str | None = None
 
 
-class TaskSettings(Part):
+class TaskSettings(Part, frozen=True, kw_only=True):
     """``[tasks]``.
 
     Attributes
@@ -73,7 +73,7 @@ class TaskSettings(Part):
     idle: Seconds = 900.0
 
 
-class JobSettings(Part):
+class JobSettings(Part, frozen=True, kw_only=True):
     """``[jobs]``.
 
     Attributes
@@ -91,7 +91,7 @@ class JobSettings(Part):
     grace: Seconds = 5.0
 
 
-class ServingSettings(Part):
+class ServingSettings(Part, frozen=True, kw_only=True):
     """``[serving]``: the project's front.
 
     Attributes
@@ -114,7 +114,7 @@ class ServingSettings(Part):
         return parse_size(self.max_body)
 
 
-class ControllerSettings(Part):
+class ControllerSettings(Part, frozen=True, kw_only=True):
     """``[controller]``: seconds with nothing desired after which the controller leaves."""
 
     idle: Seconds = 900.0

@@ -44,8 +44,14 @@ class Listing(list[T]):
 class Meter(Protocol):
     """Shows how far a piece of work is."""
 
-    def __call__(self, label: str, done: float = 0, total: float | None = None, line: str = "") -> None:
-        """Say how far it is; ``line`` is one finished step, for a face that cannot redraw."""
+    def __call__(
+        self, label: str, done: float = 0, total: float | None = None, line: str = "", failed: bool = False
+    ) -> None:
+        """Say how far it is.
+
+        ``line`` is one finished step, for a face that cannot redraw. ``failed``: it ended, and badly,
+        though the waiting for it went well.
+        """
 
 
 class Face(Protocol):

@@ -10,6 +10,7 @@ from mlinfra_lab.cli import complete
 from mlinfra_lab.cli.base import Group, Left, Listing, Session, pass_session, yes_option
 
 if TYPE_CHECKING:
+    from mlinfra_lab.clusters import ClusterRef
     from mlinfra_lab.schema.clusters import Cluster
 
 
@@ -69,7 +70,9 @@ def attach(session: Session, name: str | None) -> Any:
     if name is None:
         declared = session.project.clusters.list()
         if len(declared) != 1:
-            raise click.UsageError(f"Which cluster? There are {', '.join(one.name for one in declared) or 'none'}.")
+            raise click.UsageError(
+                f"Which cluster? There are {', '.join(one.name for one in declared) or 'none'}."
+            )
         name = declared[0].name
     _wait(session, session.project.clusters.start(name), name, None)
     return session.project.clusters.get(name)
@@ -94,16 +97,22 @@ def stop(session: Session, name: str, yes: bool) -> Cluster:
     found = session.project.clusters.get(name)
     if found.desired:
         workers = f"{found.connected} worker{'' if found.connected == 1 else 's'}"
-        session.confirm(f"Stop cluster {name} ({found.state}, {workers})? What they hold in memory is lost.", yes)
+        session.confirm(
+            f"Stop cluster {name} ({found.state}, {workers})? What they hold in memory is lost.", yes
+        )
         session.project.clusters.stop(name)
     return session.project.clusters.get(name)
 
 
-def _wait(session: Session, ref: Any, name: str, timeout: float | None) -> None:
+def _wait(session: Session, ref: ClusterRef, name: str, timeout: float | None) -> None:
     try:
         with session.face.meter(f"cluster {name}") as meter:
             meter("starting", line=f"cluster {name}: starting")
-            ref.wait(timeout)
+
+            def report(now: Cluster) -> None:
+                meter(f"{now.connected} of {now.workers} workers", now.connected, now.workers or None)
+
+            ref.wait(timeout, report)
     except KeyboardInterrupt:
         say = session.program
         raise Left(

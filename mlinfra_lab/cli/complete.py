@@ -110,8 +110,12 @@ def parameters(ctx: click.Context, _parameter: click.Parameter, incomplete: str)
     """Parameters of the notebook that stands earlier on the line."""
     from mlinfra_lab.errors import MLInfraError
 
-    session, notebook = ctx.find_object(Session), ctx.params.get("notebook")
-    if session is None or not notebook:
+    session = ctx.find_object(Session)
+    # An option that still lacks its values ends click's parsing before it comes to the arguments.
+    notebook = ctx.params.get("notebook") or next(
+        (word for word in ctx.args if word.endswith(".ipynb")), None
+    )
+    if session is None or notebook is None:
         return []
     try:
         found = session.project.jobs.parameters(notebook)

@@ -24,7 +24,10 @@ def data() -> None:
 
 @data.command(
     "snapshot",
-    examples=["data snapshot data/flights", 'data snapshot data/raw.parquet --name raw -m "from the warehouse"'],
+    examples=[
+        "data snapshot data/flights",
+        'data snapshot data/raw.parquet --name raw -m "from the warehouse"',
+    ],
 )
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--name", metavar="NAME", help="The dataset's name; by default that of the file or folder.")

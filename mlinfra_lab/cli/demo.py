@@ -46,13 +46,17 @@ def data(session: Session, months: str) -> Listing[Written]:
     return Listing(written, "Written", "Nothing was written.")
 
 
-@demo.command("traffic", examples=["demo traffic --months 3 --endpoint delay", "demo traffic --months 4 --limit 2000"])
+@demo.command(
+    "traffic", examples=["demo traffic --months 3 --endpoint delay", "demo traffic --months 4 --limit 2000"]
+)
 @click.option("--months", required=True, metavar="M,M|M-M", help="Months of 2013.")
 @click.option(
     "--endpoint", "name", default="delay", show_default=True, metavar="NAME",
     shell_complete=complete.endpoints, help="Whom to ask.",
 )  # fmt: skip
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many flights, the earliest.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="At most so many flights, the earliest."
+)
 @pass_session
 def traffic(session: Session, months: str, name: str, limit: int | None) -> Traffic:
     """Ask an endpoint about the flights of some months, in the order in which they left.

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 @click.group(
     "endpoint", cls=Group,
-    examples=["endpoint publish flights-delay@champion --name delay", "endpoint token delay", "endpoint stop delay"],
+    examples=[
+        "endpoint publish flights-delay@champion --name delay",
+        "endpoint token delay",
+        "endpoint stop delay",
+    ],
 )  # fmt: skip
 def endpoint() -> None:
     """Models that answer over HTTP; each answer has an id that leads back to what made it."""
@@ -34,9 +38,7 @@ def endpoint() -> None:
 @click.option("--wait/--no-wait", default=True, help="Wait until it answers.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds to wait.")
 @pass_session
-def publish(
-    session: Session, model: str, name: str | None, wait: bool, timeout: float | None
-) -> EndpointRef:
+def publish(session: Session, model: str, name: str | None, wait: bool, timeout: float | None) -> EndpointRef:
     """Let a model answer over HTTP.
 
     Waits until it does, then says its URL and a line that asks it something. An endpoint that is there
@@ -48,7 +50,11 @@ def publish(
         try:
             with session.face.meter(f"endpoint {name}") as meter:
                 meter("preparing", line=f"endpoint {name}: preparing {model}")
-                ref.wait(timeout)
+
+                def report(now: Endpoint) -> None:
+                    meter(now.revision.state if now.revision else now.state)
+
+                ref.wait(timeout, report)
         except KeyboardInterrupt:
             say = session.program
             raise Left(

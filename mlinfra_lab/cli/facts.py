@@ -100,7 +100,9 @@ def at_length(trace: Trace) -> list[tuple[str, v.Code | v.Table]]:
             parts.append((f"The cell that made it: {where}", v.Code(str(node.facts["source"]))))
     asked = trace.nodes[0].facts.get("request") if trace.nodes else None
     if isinstance(asked, Mapping):
-        columns = tuple(v.Column(str(name), right=isinstance(value, int | float)) for name, value in asked.items())
+        columns = tuple(
+            v.Column(str(name), right=isinstance(value, int | float)) for name, value in asked.items()
+        )
         parts.append(("What was asked", v.Table(columns, [[v.value(value) for value in asked.values()]])))
     elif asked is not None:
         parts.append(("What was asked", v.Code(plain(asked))))

@@ -19,7 +19,7 @@ _NOT_ENDED = 5
 
 @click.group(
     "job", cls=Group,
-    examples=["job run train.ipynb -p seed 1 --wait", "job list", "job show j4k2m9xq"],
+    examples=["job run train.ipynb -p seed 1 --wait", "job list", "job show jk4m2xqab"],
 )  # fmt: skip
 def job() -> None:
     """Notebooks run as jobs, each in a process of its own.
@@ -50,7 +50,9 @@ def job() -> None:
     "-o", "--output", type=click.Path(path_type=Path), metavar="OUT", help="Where the executed notebook goes."
 )
 @click.option("-k", "--kernel", metavar="K", help="A kernel in place of the one that the notebook names.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds it may run.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds it may run."
+)
 @click.option(
     "--env", "names", multiple=True, metavar="NAME",
     help="Hand on an environment variable with the value it has here. Repeat for more.",
@@ -96,7 +98,7 @@ def list_(session: Session, limit: int) -> Listing[Job]:
     return Listing(session.project.jobs.list(limit), "Job", empty)
 
 
-@job.command("show", examples=["job show j4k2m9xq", "job show j4k2m9xq --exit-code"])
+@job.command("show", examples=["job show jk4m2xqab", "job show jk4m2xqab --exit-code"])
 @click.argument("id", shell_complete=complete.jobs)
 @click.option(
     "--exit-code", "as_exit_code", is_flag=True,
@@ -114,7 +116,7 @@ def show(session: Session, id: str, as_exit_code: bool) -> JobRef:
     return ref
 
 
-@job.command("cancel", examples=["job cancel j4k2m9xq", "job cancel j4k2m9xq --yes"])
+@job.command("cancel", examples=["job cancel jk4m2xqab", "job cancel jk4m2xqab --yes"])
 @click.argument("id", shell_complete=complete.jobs)
 @yes_option
 @pass_session
@@ -124,7 +126,9 @@ def cancel(session: Session, id: str, yes: bool) -> Job:
 
     found = session.project.jobs.get(id)
     if found.state not in JOB_ENDED:
-        session.confirm(f"Cancel job {found.id} ({found.notebook}, {found.state}, of {found.created_by})?", yes)
+        session.confirm(
+            f"Cancel job {found.id} ({found.notebook}, {found.state}, of {found.created_by})?", yes
+        )
     return session.project.jobs.cancel(found.id)
 
 

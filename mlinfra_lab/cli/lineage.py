@@ -20,7 +20,11 @@ def lineage() -> None:
 
 @lineage.command(
     "show",
-    examples=["lineage show delay.1.2c.01f4a", "lineage show flights-delay/2", "lineage show flights@1 --json"],
+    examples=[
+        "lineage show delay.1.2c.01f4a",
+        "lineage show flights-delay/2",
+        "lineage show flights@1 --json",
+    ],
 )
 @click.argument("id", shell_complete=complete.traceable)
 @pass_session

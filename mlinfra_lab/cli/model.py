@@ -22,7 +22,11 @@ def model() -> None:
 
 
 @model.command(
-    "register", examples=["model register 4f2c91aa --name flights-delay", "model register 4f2c91aa --name m --alias champion"]
+    "register",
+    examples=[
+        "model register 4f2c91aa --name flights-delay",
+        "model register 4f2c91aa --name m --alias champion",
+    ],
 )
 @click.argument("run", shell_complete=complete.runs)
 @click.option("--name", required=True, metavar="NAME", help="The registered model; made if there is none.")
@@ -50,7 +54,9 @@ def show(session: Session, ref: str) -> ModelVersion:
     return session.project.models.get(ref)
 
 
-@model.command("promote", examples=["model promote flights-delay/2", "model promote flights-delay/2 --alias shadow"])
+@model.command(
+    "promote", examples=["model promote flights-delay/2", "model promote flights-delay/2 --alias shadow"]
+)
 @click.argument("ref", metavar="NAME/VERSION", shell_complete=complete.model_refs)
 @click.option("--alias", default="champion", show_default=True, metavar="ALIAS", help="The alias to move.")
 @pass_session

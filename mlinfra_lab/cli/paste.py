@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import sys
@@ -38,7 +37,7 @@ def program() -> str:
     if not mine.exists():
         return f"{shlex.quote(near(Path(sys.executable)))} -m mlinfra_lab"
     found = shutil.which("mlinfra")
-    if found is not None and os.path.samefile(found, mine):
+    if found is not None and mine.samefile(found):
         return "mlinfra"
     return shlex.quote(near(mine))
 
@@ -75,7 +74,9 @@ def one_row(revision: Revision | None) -> dict[str, Any]:
     if "inputs" in example:
         inputs = example["inputs"]
         if isinstance(inputs, dict):
-            return {"inputs": {key: part[:1] if isinstance(part, list) else part for key, part in inputs.items()}}
+            return {
+                "inputs": {key: part[:1] if isinstance(part, list) else part for key, part in inputs.items()}
+            }
         return {"inputs": inputs[:1] if isinstance(inputs, list) else inputs}
     return {"dataframe_records": [example]}
 

@@ -28,7 +28,9 @@ def meter(title: str) -> Iterator[Meter]:
 class _Lines:
     """Prints each finished step; what is only a label goes to those who can redraw it."""
 
-    def __call__(self, label: str, done: float = 0, total: float | None = None, line: str = "") -> None:
+    def __call__(
+        self, label: str, done: float = 0, total: float | None = None, line: str = "", failed: bool = False
+    ) -> None:
         if line:
             print(line, file=sys.stderr, flush=True)
 
@@ -41,7 +43,7 @@ def _bar(title: str) -> Iterator[Meter]:
 
     progress = Progress(
         TextColumn("{task.description}"),
-        BarColumn(28),
+        BarColumn(28, complete_style="blue", finished_style="blue", pulse_style="blue"),
         TextColumn("{task.fields[label]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
@@ -51,7 +53,9 @@ def _bar(title: str) -> Iterator[Meter]:
     with progress:
         task = progress.add_task(title, total=None, label="")
 
-        def update(label: str, done: float = 0, total: float | None = None, line: str = "") -> None:
+        def update(
+            label: str, done: float = 0, total: float | None = None, line: str = "", failed: bool = False
+        ) -> None:
             progress.update(task, label=label, completed=done, total=total)
 
         yield update

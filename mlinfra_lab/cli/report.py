@@ -54,6 +54,9 @@ def report(error: Exception, session: Session) -> int:
         The exit code.
     """
     problem: errors.MLInfraError
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return USAGE
     if isinstance(error, click.ClickException):
         code, problem, name = USAGE, usage(error), "usage"
     elif isinstance(error, errors.MLInfraError):
@@ -61,7 +64,7 @@ def report(error: Exception, session: Session) -> int:
     else:
         text = str(error).strip().splitlines()
         what = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
-        problem = errors.MLInfraError(f"internal: {what}", f"The traceback is in {_keep(error, session)}.")
+        problem = errors.MLInfraError(what, f"The traceback is in {_keep(error, session)}.")
         code, name = FAILED, problem.code
     _say(problem, name, session.json)
     return code
@@ -88,7 +91,8 @@ def _say(error: errors.MLInfraError, code: str, as_json: bool) -> None:
         failure = Failure(code=code, message=error.message, hint=error.hint, detail=error.detail)
         click.echo(msgspec.json.encode(failure).decode(), err=True)
         return
-    click.echo(f"{_red('error:')} {error.message}", err=True)
+    kind = "internal: " if code == errors.MLInfraError.code else ""
+    click.echo(f"{_red('error:')} {kind}{error.message}", err=True)
     if error.hint:
         click.echo(f"{_dim('hint:')} {error.hint}", err=True)
 

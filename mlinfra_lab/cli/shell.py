@@ -160,7 +160,9 @@ def _complete() -> None:
     if asked:
         from click.shell_completion import shell_complete
 
-        raise SystemExit(shell_complete(root, {"obj": Session(Terminal())}, "mlinfra", "_MLINFRA_COMPLETE", asked))
+        raise SystemExit(
+            shell_complete(root, {"obj": Session(Terminal())}, "mlinfra", "_MLINFRA_COMPLETE", asked)
+        )
 
 
 def _broken_pipe() -> int:

@@ -181,6 +181,6 @@ def plain(view: View) -> str:
             lines.append(f"progress\t{part.text}")
         elif isinstance(part, Code):
             lines += ["", part.text.rstrip("\n")]
-        else:
+        elif not (isinstance(part, Table) and not part.rows):
             lines += ["", plain(part)]
     return "\n".join(lines)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _Key = tuple[str, str]
 
+
 @dataclass(frozen=True)
 class Line:
     """One line of the tree; a node that stood above is named again without its ancestors."""
@@ -27,7 +28,7 @@ class Line:
 
 def sources(trace: Trace) -> dict[_Key, list[_Key]]:
     """For each node those it was made from, in the trace's order, each once."""
-    order = {(node.kind, node.id): place for place, node in enumerate(trace.nodes)}
+    order: dict[_Key, int] = {(node.kind, node.id): place for place, node in enumerate(trace.nodes)}
     found: dict[_Key, list[_Key]] = {key: [] for key in order}
     for edge in trace.edges:
         source, target = (edge.source_kind, edge.source), (edge.target_kind, edge.target)
@@ -40,7 +41,7 @@ def sources(trace: Trace) -> dict[_Key, list[_Key]]:
 
 def draw(trace: Trace) -> Iterator[Line]:
     """The lines of the tree; nodes that no edge reaches from the first come last, as roots of their own."""
-    nodes = {(node.kind, node.id): node for node in trace.nodes}
+    nodes: dict[_Key, Node] = {(node.kind, node.id): node for node in trace.nodes}
     below = sources(trace)
     drawn: set[_Key] = set()
     for key in nodes:

@@ -38,6 +38,8 @@ def task(session: Session, ref: TaskRef[T], title: str) -> T:
 
 def job(session: Session, ref: JobRef) -> JobDetail:
     """Wait for a job, cell by cell; Ctrl-C leaves it running."""
+    from mlinfra_lab.schema.jobs import JOB_ENDED
+
     watched = _Cells(session, ref)
     try:
         with session.face.meter(watched.title) as meter:
@@ -45,7 +47,7 @@ def job(session: Session, ref: JobRef) -> JobDetail:
             def progress(now: Job, cells: JobProgress | None) -> None:
                 for line in watched.finished(cells):
                     meter(*watched.label(now, cells), line=line)
-                meter(*watched.label(now, cells))
+                meter(*watched.label(now, cells), failed=now.state in JOB_ENDED and now.state != "succeeded")
 
             return ref.wait(on_progress=progress)
     except KeyboardInterrupt:
@@ -86,7 +88,8 @@ class _Cells:
         return f"cell {one.index + 1} of {cells}  {took:>8}  {sign}{self._of(one)}".rstrip()
 
     def _of(self, one: CellTime) -> str:
-        return humane.middle(self._words.get(one.id or "", ""), 60)
+        # The one cell that the notebook does not have is papermill's, with the values that were given.
+        return humane.cut(self._words.get(one.id or "", "(the given parameters)"), 60)
 
 
 def _first_lines(notebook: Path) -> dict[str, str]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MODULE = "mlinfra_lab.clusters.node"
 CHECK = "mlinfra_lab.clusters.work:check"
+ATTACHABLE = ("up", "degraded")
 CHANGED = "changed in mlinfra.toml; restart to apply"
 
 
@@ -130,7 +131,7 @@ class ClustersService:
         declared = self._declared()
         with self._storage.read() as connection:
             rows = store.rows(connection)
-            true = {name: derive(row, store.processes(connection, row)) for name, row in rows.items()}
+            true = {name: self._now(row, store.processes(connection, row)) for name, row in rows.items()}
         left = [row for name, row in true.items() if name not in declared and row.state != "stopped"]
         return [self._beside(name, true.get(name), declared) for name in declared] + [
             self._beside(row.name, row, declared) for row in left
@@ -196,7 +197,12 @@ class ClustersService:
         backend = self._checked(name, spec)
         with self._storage.unit(self._actor) as unit:
             row = store.get(unit.connection, name)
-            if row is None or not row.desired or row.state == "failed":
+            # What it is, not what was last written: the controller may just be about to write it.
+            if (
+                row is None
+                or not row.desired
+                or self._now(row, store.processes(unit.connection, row)).state == "failed"
+            ):
                 fresh = Cluster(
                     name=name,
                     backend=spec.backend,
@@ -221,7 +227,7 @@ class ClustersService:
             row = store.get(unit.connection, name)
             if row is not None and row.desired:
                 row = msgspec.structs.replace(row, desired=False)
-                store.put(unit, derive(row, store.processes(unit.connection, row)), row)
+                store.put(unit, self._now(row, store.processes(unit.connection, row)), row)
                 unit.audit("stop", "cluster", name)
         return ClusterRef(self, name)
 
@@ -238,7 +244,11 @@ class ClustersService:
         self.get(name)
         with self._storage.unit(self._actor) as unit:
             row = store.get(unit.connection, name)
-            if row is None or not row.desired or row.state == "failed":
+            if (
+                row is None
+                or not row.desired
+                or self._now(row, store.processes(unit.connection, row)).state == "failed"
+            ):
                 raise Conflict(f"Cluster “{name}” is not running.", f"mlinfra cluster start {name}")
             backend = self._backend(row)
             if not backend.starts:
@@ -291,7 +301,7 @@ class ClustersService:
         Parameters
         ----------
         name
-            By default the first one that is declared.
+            By default the first declared one that is up.
 
         Returns
         -------
@@ -305,12 +315,9 @@ class ClustersService:
         Unavailable
             When it does not answer.
         """
-        if name is None:
-            name = next(iter(self._declared()), None)
-            if name is None:
-                raise NotFound("This project declares no cluster.", "Add [clusters.NAME] to mlinfra.toml.")
-        cluster = self.get(name)
-        if cluster.state not in ("up", "degraded") or cluster.address is None:
+        cluster = self.get(name) if name else self._any()
+        name = cluster.name
+        if cluster.state not in ATTACHABLE or cluster.address is None:
             why = f": {cluster.reason}" if cluster.reason else ""
             raise Conflict(f"Cluster “{name}” is {cluster.state}{why}.", f"mlinfra cluster start {name}")
         from mlinfra_lab.clusters import work
@@ -320,6 +327,12 @@ class ClustersService:
             with self._storage.unit(self._actor) as unit:
                 unit.link("cluster", name, "job", self._job, "computed on", work.describe(cluster, client))
         return client
+
+    def _any(self) -> Cluster:
+        clusters = self.list()
+        if not clusters:
+            raise NotFound("This project declares no cluster.", "Add [clusters.NAME] to mlinfra.toml.")
+        return next((one for one in clusters if one.state in ATTACHABLE), clusters[0])
 
     # -- making it so -----------------------------------------------------------------------------
 
@@ -364,23 +377,23 @@ class ClustersService:
             if row.state in ("stopped", "failed") and not row.desired:
                 continue
             with self._storage.read() as connection:
-                true = self._true(row, store.processes(connection, row))
+                true = self._now(row, store.processes(connection, row))
             if true == row:
                 continue
             with self._storage.unit() as unit:
                 # Somebody may have asked for something else meanwhile.
                 row_now = store.get(unit.connection, name)
                 if row_now is not None:
-                    true = self._true(row_now, store.processes(unit.connection, row_now))
+                    true = self._now(row_now, store.processes(unit.connection, row_now))
                     if true != row_now:
                         store.put(unit, true, row_now)
 
-    def _true(self, row: Cluster, processes: store.Processes) -> Cluster:
-        try:
-            if not self._backend(row).starts and row.desired:
-                return row  # its check wrote what is to know
-        except MLInfraError as error:
-            if row.desired:
+    def _now(self, row: Cluster, processes: store.Processes) -> Cluster:
+        if row.desired:
+            try:
+                if not self._backend(row).starts:
+                    return row  # its check wrote what is to know
+            except MLInfraError as error:
                 return msgspec.structs.replace(row, state="failed", reason=_said(error.message, error.hint))
         return derive(row, processes)
 

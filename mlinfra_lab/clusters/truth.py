@@ -95,5 +95,5 @@ def _who(launch: Launch) -> str:
 def _how(launch: Launch) -> str:
     failure = _failure(launch)
     if failure is not None:
-        return failure.message
+        return failure.message.rstrip(".")
     return "killed, or out of memory" if launch.state == "lost" else "before it was up"

@@ -126,9 +126,7 @@ class Engine:
                 end_remains(launch)
         with self._project.storage.read() as connection:
             still = {one.token: one for one in launches.opened(connection)}
-            over = [
-                launches.get(connection, token) for token in (self._open | current) if token not in still
-            ]
+            over = [launches.get(connection, token) for token in (self._open | current) if token not in still]
         for ended in over:
             if ended is not None:
                 self._note_end(ended)
@@ -212,7 +210,7 @@ class Engine:
         faults.point("controller.committed")
         log_file = self._project.state / "logs" / f"{one.kind}-{one.owner}.log"
         with open_log(log_file) as output:
-            child = subprocess.Popen(  # noqa: S603
+            child = subprocess.Popen(
                 [
                     sys.executable, "-m", one.module,
                     "--project", str(self._project.root), "--launch", token,

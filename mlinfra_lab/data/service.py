@@ -95,6 +95,11 @@ class DataService:
                 f"git keeps {relative} itself, so DVC cannot.",
                 f"Take it out of git, not off the disk: git rm -r --cached '{relative}'; then commit.",
             )
+        if rule := git.ignored(self._root, self._root / f"{relative}.dvc"):
+            raise Conflict(
+                f"git ignores {relative}.dvc ({rule}), which says which data a commit has.",
+                f"Take that rule out: DVC itself keeps {relative} out of git.",
+            )
         # The task's own id is what the commit will carry: whoever reads the trailer finds the task.
         task = new_id("t")
         args = {"name": name, "path": relative, "message": message, "actor": self._actor, "intent": task}

@@ -90,7 +90,8 @@ def _opener(name: str) -> Callable[[Path, Types], AbstractContextManager[Opened]
 
 @contextmanager
 def _parquet(path: Path, _: Types) -> Iterator[Opened]:
-    with pyarrow.parquet.ParquetFile(path) as file:
+    # pyarrow would else read ahead and keep the whole file.
+    with pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
         yield Opened(file.schema_arrow, file.iter_batches(batch_size=_BATCH))
 
 

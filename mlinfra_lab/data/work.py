@@ -124,6 +124,8 @@ def _dvc(root: Path, what: str) -> Iterator[Repo]:
 
     try:
         with Repo(str(root)) as repo:
+            # What to do with git next is for people at a shell to read.
+            repo.scm_context.quiet = True
             yield repo
     except LockError as error:
         raise Conflict(
@@ -164,8 +166,10 @@ def _add_and_commit(project: Project, dvc: Path, asked: _Asked) -> _Output:
                 f"{entry.name} was written to while DVC read it.",
                 "Make the version when the writing has ended.",
             )
+    faults.point("data.added")
     newest = store.get(project.storage, asked.name, None)
-    ref = f"{asked.name}@{newest.version + 1 if newest else 1}"
+    number = newest.version + (newest.md5 != md5) if newest else 1
+    ref = f"{asked.name}@{number}"
     commit = git.commit_only(
         project.root,
         [dvc_file, data.parent / ".gitignore"],
@@ -240,9 +244,11 @@ def fetch(project: Project, args: JSON, report: Report) -> DatasetVersion:
         report(f"fetching {version.ref}")
         try:
             with _dvc(project.root, what) as repo:
-                # DVC looks a target up in the commit's tree, whose root is the repository's.
+                # DVC looks a target up in the commit's tree, whose root is the repository's; the commit's
+                # configuration knows nothing of a remote that was set up since.
                 target = "/" + (project.root / version.path).relative_to(top).as_posix()
-                repo.fetch(targets=[target], revs=[version.commit], workspace=False)
+                remotes = {part: dict(repo.config[part]) for part in ("core", "remote")}
+                repo.fetch(targets=[target], revs=[version.commit], workspace=False, config=remotes)
         except Failed as error:
             raise Unavailable(error.message, "Name a remote that has it (`dvc remote list`).") from error
     try:

@@ -51,7 +51,7 @@ class TensorSignature:
         if not shape or shape[0] != -1:
             raise Invalid(
                 f"The signature's tensor has the fixed shape {tuple(shape)}.",
-                "Log the model with a shape whose first axis is -1, so that a request has any number of rows.",
+                "Log the model with -1 as the first axis, so that a request can have any number of rows.",
             )
         kind = _element(dtype)
         for length in reversed(shape[1:]):
@@ -73,7 +73,9 @@ class TensorSignature:
 
     def csv(self, body: bytes) -> Batch:
         """See `Signature`; always refused, since a tensor has no columns."""
-        raise InvalidRequest("The model takes a tensor, which CSV cannot hold.", 'Send {"inputs": …} as JSON.')
+        raise InvalidRequest(
+            "The model takes a tensor, which CSV cannot hold.", 'Send {"inputs": …} as JSON.'
+        )
 
 
 def _element(dtype: str) -> Any:

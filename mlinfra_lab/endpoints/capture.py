@@ -280,7 +280,7 @@ class Writer:
                 entries.setdefault(fd, []).append(entry)
             try:
                 for fd, packed in entries.items():
-                    with open(self._files[fd].with_suffix(".idx"), "ab", opener=_private) as index:  # noqa: PTH123
+                    with open(self._files[fd].with_suffix(".idx"), "ab", opener=_private) as index:
                         index.write(b"".join(packed))
                 now = (self.segment, self._size)
                 if self._fd >= 0 and now != self._synced:

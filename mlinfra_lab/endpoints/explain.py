@@ -29,7 +29,9 @@ _WORDS = {
 }
 _FORMS = "dataframe_split, dataframe_records, inputs, instances"
 _LOOK_CLOSELY = 2**20
-_ROW = re.compile(r"\$\.(?:dataframe_records|instances|inputs)\[(\d+)\](?:\.(.+)|((?:\[\d+\])+))?\Z", re.DOTALL)
+_ROW = re.compile(
+    r"\$\.(?:dataframe_records|instances|inputs)\[(\d+)\](?:\.(.+)|((?:\[\d+\])+))?\Z", re.DOTALL
+)
 _COLUMN = re.compile(r"\$\.inputs\.(.+?)(?:\[(\d+)\])?\Z", re.DOTALL)
 _SPLIT = re.compile(r"\$(?:\.dataframe_split\.data)?\[(\d+)\](?:\[(\d+)\])?\Z")
 
@@ -56,7 +58,9 @@ def uneven(row: int, expected: int, got: int) -> InvalidRequest:
     return cell(row, None, f"expected {expected} values, got {got}")
 
 
-def in_body(error: msgspec.ValidationError, types: Mapping[str, str], known: Collection[str]) -> InvalidRequest:
+def in_body(
+    error: msgspec.ValidationError, types: Mapping[str, str], known: Collection[str]
+) -> InvalidRequest:
     """Explain an error of the whole body's decoder.
 
     Parameters
@@ -80,7 +84,9 @@ def in_body(error: msgspec.ValidationError, types: Mapping[str, str], known: Col
     if match := _SPLIT.match(path):
         return _wrong(what, int(match[1]), None, types)
     if not path:
-        return InvalidRequest("The body is not a JSON object.", f'Send {{"FORM": …}} with FORM one of {_FORMS}.')
+        return InvalidRequest(
+            "The body is not a JSON object.", f'Send {{"FORM": …}} with FORM one of {_FORMS}.'
+        )
     key = path.removeprefix("$.")
     return InvalidRequest(f"`{key}`: {_reason(what, None)}.", detail={"key": key})
 
@@ -183,7 +189,9 @@ def check_even(rows: Sequence[Any]) -> None:
             raise cell(row, None, f"expected the shape of row 0, {list(shape)}, got {list(_shape(value))}")
         for inner in value if isinstance(value, list) and value and isinstance(value[0], list) else ():
             if _shape(inner) != shape[1:]:
-                raise cell(row, None, f"its lists differ in length: {list(shape[1:])} and {list(_shape(inner))}")
+                raise cell(
+                    row, None, f"its lists differ in length: {list(shape[1:])} and {list(_shape(inner))}"
+                )
         if isinstance(value, list) and value and isinstance(value[0], list):
             check_even(value)
 

@@ -104,13 +104,17 @@ def event_times(values: Sequence[Any] | None, numbers: bool = False) -> list[flo
     times: list[float | None] = []
     for row, value in enumerate(values):
         if numbers and isinstance(value, str):
-            try:
-                value = float(value)
-            except ValueError:
-                times.append(moment(value, row, EVENT_TIME).timestamp())
-                continue
-        times.append(None if value is None else moment(value, row, EVENT_TIME).timestamp())
+            times.append(moment(_number(value), row, EVENT_TIME).timestamp())
+        else:
+            times.append(None if value is None else moment(value, row, EVENT_TIME).timestamp())
     return times
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def read_csv(body: bytes) -> tuple[tuple[str, ...], list[list[str | None]]]:

@@ -169,7 +169,8 @@ class _Forms:
         if plan := self._plans.get(names):
             return plan
         explain.check_names(names, self.known, self.required)
-        kind = list[tuple[tuple(self.known[name] for name in names)]]  # type: ignore[misc]
+        row = tuple.__class_getitem__(tuple(self.known[name] for name in names))
+        kind: Any = list[row]  # type: ignore[valid-type]
         places = [names.index(name) if name in names else None for name in self.names]
 
         def pick(row: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -94,7 +94,7 @@ class Watch:
             log.info("the kernel was gone before %s", what.name)
 
 
-class WatchedClient(PapermillNotebookClient):
+class WatchedClient(PapermillNotebookClient):  # type: ignore[misc]
     """papermill's client that says when its kernel is up."""
 
     watch: Watch

@@ -120,7 +120,9 @@ def _parse(source: str) -> list[Parameter]:
 def _comments(source: str) -> dict[int, str]:
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     return {
-        token.start[0]: token.string.lstrip("# ").strip() for token in tokens if token.type == tokenize.COMMENT
+        token.start[0]: token.string.lstrip("# ").strip()
+        for token in tokens
+        if token.type == tokenize.COMMENT
     }
 
 
@@ -161,7 +163,7 @@ def check(notebook: dict[str, Any], given: dict[str, Any], path: Path) -> None:
 def _check_type(parameter: Parameter, value: Any, path: Path) -> None:
     kind = (parameter.type or "").split("[")[0].lower()
     accepted = _ACCEPTS.get(kind)
-    if accepted is None or value is None and parameter.default == "None":
+    if accepted is None or (value is None and parameter.default == "None"):
         return
     wrong_bool = isinstance(value, bool) and bool not in accepted
     if wrong_bool or not isinstance(value, accepted):

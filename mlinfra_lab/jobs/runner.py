@@ -7,16 +7,19 @@ controller sees that nobody is there any more.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import os
 import signal
 import threading
-from typing import Any
+from collections.abc import Callable
 
-from mlinfra_lab import faults
+import msgspec
+
+from mlinfra_lab import faults, launched
 from mlinfra_lab.errors import MLInfraError, to_failure
 from mlinfra_lab.jobs import store
-from mlinfra_lab.launched import Claim, run
+from mlinfra_lab.launched import Claim
 from mlinfra_lab.project import Project
 from mlinfra_lab.schema.common import JSON
 from mlinfra_lab.schema.jobs import CellTime, Job, JobState
@@ -27,75 +30,99 @@ from mlinfra_lab.storage import Unit
 log = logging.getLogger(__name__)
 
 
+class Ending(msgspec.Struct, kw_only=True):
+    """How a job ended; filled while it runs."""
+
+    state: JobState = "failed"
+    exit_code: int | None = None
+    error: Failure | None = None
+    environment: str | None = None
+    times: list[CellTime] = []
+
+
+class Stop:
+    """Asked for by SIGTERM or by the job's own time limit, at any moment from the first on.
+
+    Attributes
+    ----------
+    reason
+        ``stopped`` or ``timed_out``, once it was asked for.
+    act
+        What to do about it now; until there is a kernel, nothing but remembering.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self.reason: str | None = None
+        self.act: Callable[[], None] = lambda: None
+        signal.signal(signal.SIGTERM, lambda *_: self._ask("stopped"))
+        if timeout is not None:
+            timer = threading.Timer(timeout, self._ask, ["timed_out"])
+            timer.daemon = True
+            timer.start()
+
+    def _ask(self, reason: str) -> None:
+        self.reason = self.reason or reason
+        self.act()
+
+
 def main(project: Project, claim: Claim) -> JSON:
     """Run the job this process was launched for."""
     job = store.start(project.storage, claim.owner, claim.token)
     if job is None:
         return {"state": "not queued any more"}
     faults.point("runner.started")
-    state, code, error, times, hash = _perform(project, claim, job)
+    stop, ending = Stop(job.timeout), Ending()
+    try:
+        _execute(project, claim, job, stop, ending)
+    except MLInfraError as problem:
+        ending.exit_code, ending.error = 1, to_failure(problem)
+    except Exception as problem:
+        log.exception("job %s could not be run", job.id)
+        ending.exit_code, ending.error = 1, to_failure(problem)
+    if stop.reason and ending.state != "succeeded":
+        _say_stopped(project, job, stop.reason, ending)
     faults.point("runner.executed")
     runs = project.runs.of_job(job.id)
     with claim.end(job.created_by) as unit:
-        done = store.end(
-            unit, job.id, claim.token, state, code, error, tuple(one.id for one in runs), hash
-        )
-        if done:
-            _leave_trace(unit, project, job, runs, times, hash)
-            unit.audit(state, "job", job.id)
-    return {"state": state}
+        made = tuple(run.id for run in runs)
+        if store.end(
+            unit, job.id, claim.token, ending.state, ending.exit_code, ending.error, made, ending.environment
+        ):
+            _leave_trace(unit, project, job, runs, ending)
+            unit.audit(ending.state, "job", job.id)
+    return {"state": ending.state}
 
 
-def _perform(
-    project: Project, claim: Claim, job: Job
-) -> tuple[JobState, int | None, Failure | None, list[CellTime], str | None]:
-    # Stopping must be possible from the first moment on, so the handler stands before the imports.
-    pending: list[str] = []
-    stop: list[Any] = [pending.append]
+def _execute(project: Project, claim: Claim, job: Job, stop: Stop, ending: Ending) -> None:
+    ending.environment = project.lineage.record_environment(job.kernel)
+    _prepare_environ(project, job, ending.environment)
+    # papermill takes seconds to import; the job can be stopped meanwhile.
+    from mlinfra_lab.jobs.executor import Watch, execute
 
-    def stop_for(why: str) -> None:
-        pending.append(why)
-        stop[0](why)
-
-    signal.signal(signal.SIGTERM, lambda *_: stop_for("stopped"))
-    if job.timeout is not None:
-        timer = threading.Timer(job.timeout, stop_for, ["timed_out"])
-        timer.daemon = True
-        timer.start()
-
-    hash = None
-    try:
-        hash = project.lineage.record_environment(job.kernel)
-        _prepare_environ(project, job, hash)
-        from mlinfra_lab.jobs.executor import Watch, execute
-
-        folder = project.jobs.folder(job.id)
-        watch = Watch(folder / "progress.json", claim, project.settings.jobs.grace)
-        stop[0] = lambda _why: watch.stop()
-        if pending:
-            watch.stop()
-        notebook = project.jobs.path_of(job.notebook)
-        output = project.jobs.path_of(job.output)
-        code, error = execute(
-            folder / "source.ipynb", output, notebook.parent, job.parameters, job.kernel, watch
-        )
-    except MLInfraError as problem:
-        return "failed", 1, to_failure(problem), [], hash
-    except Exception as problem:
-        log.exception("job %s could not be run", job.id)
-        return "failed", 1, to_failure(problem), [], hash
-    if pending and code != 0:
-        asked = project.jobs.get(job.id).cancel_requested
-        state: JobState = "timed_out" if pending[0] == "timed_out" else "cancelled"
-        if state == "timed_out":
-            error = Failure(code="timed_out", message=f"The job ran longer than {job.timeout:g} s.")
-        else:
-            error = None if asked else Failure(code="cancelled", message="The project was taken down.")
-        return state, code, error, watch.times, hash
-    return ("failed" if code else "succeeded"), code, error, watch.times, hash
+    folder = project.jobs.folder(job.id)
+    watch = Watch(folder / "progress.json", claim, project.settings.jobs.grace)
+    stop.act = watch.stop
+    if stop.reason:
+        return
+    notebook, output = project.jobs.path_of(job.notebook), project.jobs.path_of(job.output)
+    ending.times = watch.times
+    ending.exit_code, ending.error = execute(
+        folder / "source.ipynb", output, notebook.parent, job.parameters, job.kernel, watch
+    )
+    ending.state = "failed" if ending.exit_code else "succeeded"
 
 
-def _prepare_environ(project: Project, job: Job, hash: str | None) -> None:
+def _say_stopped(project: Project, job: Job, reason: str, ending: Ending) -> None:
+    if reason == "timed_out":
+        ending.state = "timed_out"
+        ending.error = Failure(code="timed_out", message=f"The job ran longer than {job.timeout:g} s.")
+        return
+    ending.state = "cancelled"
+    asked = project.jobs.get(job.id).cancel_requested
+    ending.error = None if asked else Failure(code="cancelled", message="The project was taken down.")
+
+
+def _prepare_environ(project: Project, job: Job, environment: str | None) -> None:
     """What the kernel, which inherits this process's environment, must know."""
     os.environ |= project.runs.environment()
     os.environ |= {
@@ -104,33 +131,35 @@ def _prepare_environ(project: Project, job: Job, hash: str | None) -> None:
         "MLINFRA_JOB": job.id,
         "MLINFRA_NOTEBOOK": job.notebook,
         "MLINFRA_COMMIT": job.commit or "",
-        "MLINFRA_ENVIRONMENT": hash or "",
+        "MLINFRA_ENVIRONMENT": environment or "",
     }
     # Last, so that what the person named wins over what we guess.
     os.environ |= project.jobs.env(job.id)
 
 
-def _leave_trace(
-    unit: Unit, project: Project, job: Job, runs: list[Run], times: list[CellTime], hash: str | None
-) -> None:
+def _leave_trace(unit: Unit, project: Project, job: Job, runs: list[Run], ending: Ending) -> None:
     unit.link("notebook", job.notebook, "job", job.id, "ran", {"md5": job.source_md5})
     if job.commit:
         unit.link("commit", job.commit, "job", job.id, "at", {"dirty": job.dirty})
-    if hash:
-        unit.link("environment", hash, "job", job.id, "in")
+    if ending.environment:
+        unit.link("environment", ending.environment, "job", job.id, "in")
     for run in runs:
         unit.link("job", job.id, "run", run.id, "made")
         for model in project.runs.logged_models(run.id):
-            cell = next(
-                (one for one in times if one.ended and one.started <= model.created <= one.ended), None
-            )
+            cell = _cell_at(ending.times, model.created)
             if cell is not None:
-                detail = {"model": model.id, "name": model.name, "index": cell.index, "cell": cell.id}
-                unit.link("cell", f"{job.id}#{cell.index}", "run", run.id, "logged the model", detail)
-                unit.link("job", job.id, "cell", f"{job.id}#{cell.index}", "executed")
+                id = f"{job.id}#{cell.index}"
+                detail = {"model": model.id, "name": model.name, "cell": cell.id}
+                unit.link("cell", id, "run", run.id, "logged the model", detail)
+                unit.link("job", job.id, "cell", id, "executed")
 
 
+def _cell_at(times: list[CellTime], moment: dt.datetime) -> CellTime | None:
+    """The cell that ran at a moment: whatever was logged then, it logged."""
+    # MLflow keeps milliseconds, cut off, so a moment can seem to lie just before its cell's start.
+    moment += dt.timedelta(milliseconds=1)
+    return next((one for one in times if one.ended and one.started <= moment <= one.ended), None)
 
 
 if __name__ == "__main__":
-    run(main)
+    launched.run(main)

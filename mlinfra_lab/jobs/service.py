@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import os
 import shutil
@@ -128,6 +129,21 @@ class JobsService:
         """What the notebook's ``parameters`` cell offers."""
         return reading.parameters_of(reading.read(self._resolve(notebook))) or []
 
+    def check(
+        self, notebook: str | os.PathLike[str], parameters: Mapping[str, Any] | None = None
+    ) -> tuple[Path, dict[str, Any]]:
+        """Whether a notebook could be submitted with these parameters; returns its path and content.
+
+        Raises
+        ------
+        NotFound, InvalidNotebook, InvalidParameter
+            As `submit` does.
+        """
+        path = self._resolve(notebook)
+        content = reading.read(path)
+        reading.check(content, dict(parameters or {}), path)
+        return path, content
+
     def submit(
         self,
         notebook: str | os.PathLike[str],
@@ -163,10 +179,8 @@ class JobsService:
         NotFound, InvalidNotebook, InvalidParameter
             Before anything is queued.
         """
-        path = self._resolve(notebook)
-        content = reading.read(path)
+        path, content = self.check(notebook, parameters)
         given = dict(parameters or {})
-        reading.check(content, given, path)
         name = kernel or reading.kernel_of(content)
         if name is None:
             raise InvalidNotebook(
@@ -255,6 +269,10 @@ class JobsService:
     def list(self, limit: int = 50) -> list[Job]:
         """The newest jobs."""
         return store.newest(self._storage, limit)
+
+    def active(self) -> builtins.list[Job]:
+        """Jobs that run or wait, oldest first."""
+        return store.in_states(self._storage, "running", "queued")
 
     def made(self, run: str) -> bool:
         """Whether an MLflow run was made by a job of this project, according to our own rows."""

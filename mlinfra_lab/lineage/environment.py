@@ -48,7 +48,7 @@ def record(storage: Storage, kernel: str) -> str | None:
     if interpreter == sys.executable:
         python, system, packages = platform.python_version(), platform.platform(), installed()
     else:
-        answer = subprocess.run(  # noqa: S603
+        answer = subprocess.run(
             [interpreter, "-c", _ASK], capture_output=True, text=True, timeout=60, check=False
         )
         if answer.returncode != 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from mlinfra_lab.schema.lineage import Node, Trace
 
@@ -99,7 +100,7 @@ def layout(trace: Trace) -> Layout:
         )
         for key, node in graph.nodes.items()
     }
-    links = set(zip(spine, spine[1:], strict=False))
+    links = set(pairwise(spine))
     arrows = tuple(
         Arrow(source, target, relation, (target, source) in links)
         for target, made_from in graph.sources.items()
@@ -109,7 +110,7 @@ def layout(trace: Trace) -> Layout:
 
 
 def _graph(trace: Trace) -> _Graph:
-    nodes = {(node.kind, node.id): node for node in trace.nodes}
+    nodes: dict[Key, Node] = {(node.kind, node.id): node for node in trace.nodes}
     graph = _Graph(next(iter(nodes)), dict(nodes))
     for edge in trace.edges:
         source, target = (edge.source_kind, edge.source), (edge.target_kind, edge.target)

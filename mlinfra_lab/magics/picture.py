@@ -18,8 +18,8 @@ from mlinfra_lab.cli.facts import inline, kind, plain, title
 from mlinfra_lab.magics.layout import Arrow, Box, Layout, layout
 from mlinfra_lab.schema.lineage import Node, Trace
 
-_WIDE, _HIGH = 176, 62
-_GAP_X, _GAP_Y = 44, 16
+_WIDE, _HIGH = 184, 62
+_GAP_X, _GAP_Y = 40, 16
 _EDGE, _TOP = 2, 28
 # Average advance of a letter, in px; text is cut by it, for there is nothing here to measure with.
 _BOLD_LETTER, _SMALL_LETTER = 7.4, 6.1
@@ -53,8 +53,7 @@ def svg(trace: Trace) -> str:
     # Ids are global to the page, and the same trace may be on it twice.
     name = "mlinfra-" + hashlib.sha256(repr(trace).encode()).hexdigest()[:10]
     root = trace.nodes[0]
-    # No whitespace may be needed between parts: each stands on a line of its own, so that the words
-    # stay apart where a page shows only the text.
+    # One element a line, so that the words stay apart where a page shows only the text of the picture.
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="{name}-t {name}-d" '
         f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
@@ -83,11 +82,10 @@ def describe(trace: Trace) -> str:
 
 
 def _arrowheads(name: str) -> Iterator[str]:
+    box = 'viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse"'
     for suffix, colour in (("a", LINE), ("s", BRAND)):
-        yield (
-            f'<marker id="{name}-{suffix}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
-            f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0.5 L8 4 L0 7.5 z" style="fill:{colour}"/></marker>'
-        )
+        shape = f'<path d="M0 0.5 L8 4 L0 7.5 z" style="fill:{colour}"/>'
+        yield f'<marker id="{name}-{suffix}" {box} orient="auto">{shape}</marker>'
 
 
 def _headings(placed: Layout, root: Node, width: int) -> Iterator[str]:
@@ -161,9 +159,11 @@ def _box(box: Box, is_root: bool) -> Iterator[str]:
 
 
 def _text(x: int, y: int, text: str, style: str, letter: float, middle: bool = False) -> str:
-    room = int((_WIDE - 22) / letter)
+    room = int((_WIDE - 18) / letter)
     shown = humane.middle(text, room) if middle else humane.cut(text, room)
-    return f'<text x="{x + 12}" y="{y}" style="{style};font-variant-numeric:tabular-nums">{escape(shown)}</text>'
+    return (
+        f'<text x="{x + 11}" y="{y}" style="{style};font-variant-numeric:tabular-nums">{escape(shown)}</text>'
+    )
 
 
 def _whole(box: Box) -> str:
@@ -192,7 +192,7 @@ def words(box: Box) -> tuple[str, str, str]:
 
 def _job_label(label: str, box: Box) -> str:
     cells = [node for node in box.within if node.kind == "cell"]
-    return f"{label} · {title(cells[0]).lower()}" if len(cells) == 1 else label
+    return f"{label} · cell {title(cells[0])}" if len(cells) == 1 else label
 
 
 def _notebook_of(box: Box) -> str | None:
@@ -211,7 +211,9 @@ def _brief(node: Node, facts: dict[str, Any]) -> str:
         packages = facts.get("packages")
         return f"Python {facts.get('python', '')}" + (f" · {packages} packages" if packages else "")
     if node.kind == "job":
-        return " · ".join(f"{name} {plain(value)}" for name, value in dict(facts.get("parameters") or {}).items())
+        return " · ".join(
+            f"{name} {plain(value)}" for name, value in dict(facts.get("parameters") or {}).items()
+        )
     if node.kind == "run":
         figures = [f"{name} {plain(value)}" for name, value in facts.items() if isinstance(value, float)]
         return " · ".join(figures) or plain(facts.get("experiment", ""))

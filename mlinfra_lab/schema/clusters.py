@@ -10,7 +10,7 @@ from mlinfra_lab.schema.common import JSON, Wire
 ClusterState = Literal["stopped", "starting", "up", "degraded", "failed", "stopping"]
 
 
-class Cluster(Wire, kw_only=True):
+class Cluster(Wire, frozen=True, kw_only=True):
     """A cluster declared in ``mlinfra.toml`` and what became of it.
 
     Attributes

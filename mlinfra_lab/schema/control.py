@@ -10,7 +10,7 @@ from mlinfra_lab.schema.common import JSON, Wire
 LaunchState = Literal["launching", "running", "exited", "lost", "void"]
 
 
-class Launch(Wire, kw_only=True):
+class Launch(Wire, frozen=True, kw_only=True):
     """One start of one process.
 
     Attributes
@@ -45,7 +45,7 @@ class Launch(Wire, kw_only=True):
     outcome: JSON | None = None
 
 
-class Wanted(Wire, kw_only=True):
+class Wanted(Wire, frozen=True, kw_only=True):
     """A process that should be there; a domain's service says so and the controller makes it so.
 
     Attributes
@@ -62,7 +62,7 @@ class Wanted(Wire, kw_only=True):
     env: dict[str, str] = {}
 
 
-class ControllerBeat(Wire, kw_only=True):
+class ControllerBeat(Wire, frozen=True, kw_only=True):
     """What the controller writes every second into its heartbeat file."""
 
     pid: int
@@ -74,7 +74,7 @@ class ControllerBeat(Wire, kw_only=True):
     leaving: str | None = None
 
 
-class StatusLine(Wire, kw_only=True):
+class StatusLine(Wire, frozen=True, kw_only=True):
     """One desired thing beside what is; ``why`` says why they differ."""
 
     kind: str
@@ -84,7 +84,7 @@ class StatusLine(Wire, kw_only=True):
     why: str | None = None
 
 
-class Status(Wire, kw_only=True):
+class Status(Wire, frozen=True, kw_only=True):
     """What is desired, what is, and why they differ."""
 
     project: str

@@ -7,7 +7,7 @@ import datetime as dt
 from mlinfra_lab.schema.common import Wire
 
 
-class Column(Wire, kw_only=True):
+class Column(Wire, frozen=True, kw_only=True):
     """One column of a dataset version with its statistics.
 
     Attributes
@@ -34,7 +34,7 @@ class Column(Wire, kw_only=True):
     std: float | None = None
 
 
-class DatasetVersion(Wire, kw_only=True):
+class DatasetVersion(Wire, frozen=True, kw_only=True):
     """An immutable version of a dataset: one DVC output at one git commit.
 
     Attributes
@@ -70,7 +70,7 @@ class DatasetVersion(Wire, kw_only=True):
         return f"{self.dataset}@{self.version}"
 
 
-class Dataset(Wire, kw_only=True):
+class Dataset(Wire, frozen=True, kw_only=True):
     """A dataset: a name, a place in the project and the newest of its versions."""
 
     name: str
@@ -79,7 +79,7 @@ class Dataset(Wire, kw_only=True):
     latest: DatasetVersion
 
 
-class ColumnChange(Wire, kw_only=True):
+class ColumnChange(Wire, frozen=True, kw_only=True):
     """A column that is not the same in two versions; ``None`` on the side that lacks it."""
 
     name: str
@@ -87,7 +87,7 @@ class ColumnChange(Wire, kw_only=True):
     after: Column | None
 
 
-class DatasetDiff(Wire, kw_only=True):
+class DatasetDiff(Wire, frozen=True, kw_only=True):
     """What differs between two versions of a dataset."""
 
     before: DatasetVersion

@@ -11,7 +11,7 @@ RevisionState = Literal["preparing", "starting", "up", "retired", "failed"]
 EndpointState = Literal["starting", "up", "failed", "stopped"]
 
 
-class InputColumn(Wire, kw_only=True):
+class InputColumn(Wire, frozen=True, kw_only=True):
     """One column of a model's signature.
 
     Attributes
@@ -28,7 +28,7 @@ class InputColumn(Wire, kw_only=True):
     required: bool = True
 
 
-class Revision(Wire, kw_only=True):
+class Revision(Wire, frozen=True, kw_only=True):
     """What an endpoint answers with: one model version, prepared for serving.
 
     Attributes
@@ -57,7 +57,7 @@ class Revision(Wire, kw_only=True):
     created_by: str
 
 
-class Endpoint(Wire, kw_only=True):
+class Endpoint(Wire, frozen=True, kw_only=True):
     """A name under which models answer.
 
     Attributes
@@ -82,7 +82,7 @@ class Endpoint(Wire, kw_only=True):
     changed: dt.datetime
 
 
-class Prediction(Wire, kw_only=True):
+class Prediction(Wire, frozen=True, kw_only=True):
     """One captured row of a request with its answer.
 
     Attributes

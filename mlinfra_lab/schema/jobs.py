@@ -12,7 +12,7 @@ JobState = Literal["queued", "running", "succeeded", "failed", "cancelled", "tim
 JOB_ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "timed_out", "lost"})
 
 
-class Parameter(Wire, kw_only=True):
+class Parameter(Wire, frozen=True, kw_only=True):
     """One name of a notebook's ``parameters`` cell.
 
     Attributes
@@ -31,7 +31,7 @@ class Parameter(Wire, kw_only=True):
     help: str = ""
 
 
-class CellTime(Wire, kw_only=True):
+class CellTime(Wire, frozen=True, kw_only=True):
     """When one cell of a job ran; ``ended`` is ``None`` while it runs."""
 
     index: int
@@ -41,7 +41,7 @@ class CellTime(Wire, kw_only=True):
     failed: bool = False
 
 
-class JobProgress(Wire, kw_only=True):
+class JobProgress(Wire, frozen=True, kw_only=True):
     """Progress of a job by cell, kept in a file beside its output."""
 
     cells: int
@@ -54,7 +54,7 @@ class JobProgress(Wire, kw_only=True):
         return sum(1 for cell in self.times if cell.ended is not None)
 
 
-class Job(Wire, kw_only=True):
+class Job(Wire, frozen=True, kw_only=True):
     """A notebook run with parameters in a process of its own.
 
     Attributes
@@ -98,7 +98,7 @@ class Job(Wire, kw_only=True):
     ended: dt.datetime | None = None
 
 
-class JobDetail(Wire, kw_only=True):
+class JobDetail(Wire, frozen=True, kw_only=True):
     """A job with its progress and the metrics of its runs (``metrics`` merges them, newest wins)."""
 
     job: Job

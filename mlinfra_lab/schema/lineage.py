@@ -8,12 +8,23 @@ from typing import Literal
 from mlinfra_lab.schema.common import JSON, Wire
 
 NodeKind = Literal[
-    "prediction", "endpoint", "revision", "model", "run", "job", "notebook", "cell",
-    "dataset", "commit", "environment", "cluster", "alert",
+    "prediction",
+    "endpoint",
+    "revision",
+    "model",
+    "run",
+    "job",
+    "notebook",
+    "cell",
+    "dataset",
+    "commit",
+    "environment",
+    "cluster",
+    "alert",
 ]
 
 
-class Node(Wire, kw_only=True):
+class Node(Wire, frozen=True, kw_only=True):
     """A thing in the graph.
 
     Attributes
@@ -35,7 +46,7 @@ class Node(Wire, kw_only=True):
     missing: str | None = None
 
 
-class Edge(Wire, kw_only=True):
+class Edge(Wire, frozen=True, kw_only=True):
     """``target`` was made from, by or with ``source``."""
 
     source_kind: NodeKind
@@ -47,14 +58,14 @@ class Edge(Wire, kw_only=True):
     at: dt.datetime | None = None
 
 
-class Trace(Wire, kw_only=True):
+class Trace(Wire, frozen=True, kw_only=True):
     """Everything that led to one thing; ``nodes[0]`` is that thing."""
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
 
 
-class Environment(Wire, kw_only=True):
+class Environment(Wire, frozen=True, kw_only=True):
     """A Python environment as it was: its record's hash is its name."""
 
     hash: str

@@ -7,7 +7,7 @@ import datetime as dt
 from mlinfra_lab.schema.common import Wire
 
 
-class ModelVersion(Wire, kw_only=True):
+class ModelVersion(Wire, frozen=True, kw_only=True):
     """A version of a registered model.
 
     Attributes
@@ -31,7 +31,7 @@ class ModelVersion(Wire, kw_only=True):
         return f"{self.name}/{self.version}"
 
 
-class Model(Wire, kw_only=True):
+class Model(Wire, frozen=True, kw_only=True):
     """A registered model and its versions, newest first."""
 
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlinfra_lab.schema.common import JSON, Wire
 
 
-class Plugin(Wire, kw_only=True):
+class Plugin(Wire, frozen=True, kw_only=True):
     """One choice behind a door.
 
     Attributes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlinfra_lab.schema.common import Wire
 
 
-class InitReport(Wire):
+class InitReport(Wire, frozen=True, kw_only=True):
     """What ``mlinfra init`` did.
 
     Attributes

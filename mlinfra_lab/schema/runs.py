@@ -7,7 +7,7 @@ import datetime as dt
 from mlinfra_lab.schema.common import Wire
 
 
-class Run(Wire, kw_only=True):
+class Run(Wire, frozen=True, kw_only=True):
     """One MLflow run.
 
     Attributes
@@ -30,7 +30,7 @@ class Run(Wire, kw_only=True):
     job: str | None = None
 
 
-class Difference(Wire, kw_only=True):
+class Difference(Wire, frozen=True, kw_only=True):
     """One parameter, metric or tag by run, in the order of the comparison's runs."""
 
     name: str
@@ -38,7 +38,7 @@ class Difference(Wire, kw_only=True):
     differs: bool
 
 
-class RunComparison(Wire, kw_only=True):
+class RunComparison(Wire, frozen=True, kw_only=True):
     """Two or more runs side by side.
 
     Attributes

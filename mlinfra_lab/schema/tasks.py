@@ -11,7 +11,7 @@ TaskState = Literal["queued", "running", "succeeded", "failed", "cancelled", "in
 TASK_ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "interrupted"})
 
 
-class Failure(Wire, kw_only=True):
+class Failure(Wire, frozen=True, kw_only=True):
     """An error as every face shows it."""
 
     code: str
@@ -20,7 +20,7 @@ class Failure(Wire, kw_only=True):
     detail: JSON | None = None
 
 
-class Progress(Wire, kw_only=True):
+class Progress(Wire, frozen=True, kw_only=True):
     """How far a piece of work is; kept in a file, never in a row.
 
     Attributes
@@ -34,7 +34,7 @@ class Progress(Wire, kw_only=True):
     total: float | None = None
 
 
-class Task(Wire, kw_only=True):
+class Task(Wire, frozen=True, kw_only=True):
     """One piece of work for a task worker.
 
     Attributes

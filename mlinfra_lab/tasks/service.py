@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -118,6 +119,10 @@ class TasksService:
     def list(self, limit: int = 50) -> list[Task]:
         """The newest tasks."""
         return store.newest(self._storage, limit)
+
+    def active(self) -> builtins.list[Task]:
+        """Tasks that run or wait, oldest first."""
+        return store.active(self._storage)
 
     def cancel(self, id: str) -> None:
         """Ask for a task's end."""

@@ -39,6 +39,13 @@ def running(storage: Storage) -> list[Task]:
         return [from_row(row, Task) for row in rows]
 
 
+def active(storage: Storage) -> list[Task]:
+    """Tasks that run or wait, oldest first."""
+    query = sa.select(table).where(table.c.state.in_(("queued", "running"))).order_by(table.c.created)
+    with storage.read() as connection:
+        return [from_row(row, Task) for row in connection.execute(query)]
+
+
 def _startable(connection: sa.Connection) -> list[str]:
     rows = connection.execute(
         sa.select(table.c.id, table.c.key, table.c.state)

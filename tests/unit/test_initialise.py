@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -46,6 +47,15 @@ def repo(tmp_path: Path) -> Path:
     (folder / "staged").write_text("x")
     run(folder, "git", "add", "staged")
     (folder / "loose").write_text("x")
+    return folder
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Path:
+    """A folder DVC was set up in, so that a test of something else need not wait for `dvc init`."""
+    folder = tmp_path / "quick"
+    (folder / ".dvc").mkdir(parents=True)
+    (folder / ".dvc" / "config").touch()
     return folder
 
 
@@ -130,7 +140,7 @@ def test_dvc_of_the_folder_is_taken(repo: Path) -> None:
 
 def test_dvc_of_a_folder_above_is_taken(repo: Path) -> None:
     run(repo, "dvc", "init", "-q")
-    run(repo, "git", "commit", "-qm", "DVC")
+    git.commit_only(repo, [repo / name for name in (".dvc", ".dvcignore")], "DVC", {})
     report = initialise(repo / "p")
     assert "DVC of .." in report.taken
     assert report.notes == ()
@@ -151,18 +161,18 @@ def test_dvc_of_another_repository_is_not_ours(tmp_path: Path) -> None:
     assert {"git repository", "DVC"} <= set(report.made)
 
 
-def test_an_mlflow_database_is_taken(tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db").touch()
-    report = initialise(tmp_path)
+def test_an_mlflow_database_is_taken(quick: Path) -> None:
+    (quick / "mlflow.db").touch()
+    report = initialise(quick)
     assert "MLflow store mlflow.db" in report.taken
-    assert uri_in(tmp_path) == "sqlite:///mlflow.db"
+    assert uri_in(quick) == "sqlite:///mlflow.db"
 
 
-def test_an_mlflow_store_of_files_is_taken(tmp_path: Path) -> None:
-    (tmp_path / "mlruns" / "0").mkdir(parents=True)
-    (tmp_path / "mlruns" / "0" / "meta.yaml").touch()
-    assert "MLflow store mlruns/" in initialise(tmp_path).taken
-    assert uri_in(tmp_path) == "mlruns"
+def test_an_mlflow_store_of_files_is_taken(quick: Path) -> None:
+    (quick / "mlruns" / "0").mkdir(parents=True)
+    (quick / "mlruns" / "0" / "meta.yaml").touch()
+    assert "MLflow store mlruns/" in initialise(quick).taken
+    assert uri_in(quick) == "mlruns"
 
 
 @pytest.mark.parametrize(
@@ -177,27 +187,28 @@ def test_an_mlflow_store_of_files_is_taken(tmp_path: Path) -> None:
     ],
 )
 def test_a_tracking_uri_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str, written: str
+    quick: Path, monkeypatch: pytest.MonkeyPatch, uri: str, written: str
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(root=tmp_path))
-    assert "MLflow store of MLFLOW_TRACKING_URI" in initialise(tmp_path).taken
-    assert uri_in(tmp_path) == written
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(root=quick))
+    assert "MLflow store of MLFLOW_TRACKING_URI" in initialise(quick).taken
+    assert uri_in(quick) == written
 
 
 @pytest.mark.parametrize(
     "uri",
     ["https://ada:hunter2@mlflow.example.org", "postgresql://mlflow@db/x?password=hunter2"],
 )
-def test_a_password_is_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+def test_a_password_is_never_written(quick: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    report = initialise(tmp_path)
-    assert uri_in(tmp_path) is None
+    report = initialise(quick)
+    assert uri_in(quick) is None
     assert any("password" in note for note in report.notes)
-    assert "hunter2" not in repr(report) + (tmp_path / "mlinfra.toml").read_text()
+    assert "hunter2" not in repr(report) + (quick / "mlinfra.toml").read_text()
 
 
-def test_odd_names_make_valid_toml(tmp_path: Path) -> None:
+def test_odd_names_make_valid_toml(tmp_path: Path, quick: Path) -> None:
     folder = tmp_path / 'a "b" \\ ü'
+    shutil.copytree(quick, folder)
     initialise(folder)
     assert tomllib.loads((folder / "mlinfra.toml").read_text())["project"]["name"] == folder.name
 
@@ -227,10 +238,10 @@ def test_the_inside_of_git_is_no_place(repo: Path) -> None:
         initialise(repo / ".git" / "x")
 
 
-def test_a_mistake_in_settings_that_are_there_is_said(tmp_path: Path) -> None:
-    (tmp_path / "mlinfra.toml").write_text("[projekt]\n")
+def test_a_mistake_in_settings_that_are_there_is_said(quick: Path) -> None:
+    (quick / "mlinfra.toml").write_text("[projekt]\n")
     with pytest.raises(InvalidSettings, match="projekt"):
-        initialise(tmp_path)
+        initialise(quick)
 
 
 def test_a_failing_hook_is_said_and_a_second_try_ends_well(repo: Path) -> None:
@@ -244,19 +255,19 @@ def test_a_failing_hook_is_said_and_a_second_try_ends_well(repo: Path) -> None:
     assert "mlinfra.toml" in committed(repo)
 
 
-def test_tutorials_are_copied_and_never_overwrite(tmp_path: Path) -> None:
+def test_tutorials_are_copied_and_never_overwrite(quick: Path) -> None:
     template = Path("notebooks", "templates", "train_flight_delay.ipynb")
     source = notebooks_dir().parent / template
-    (tmp_path / template).parent.mkdir(parents=True)
-    (tmp_path / template).write_text("mine")
-    report = initialise(tmp_path, tutorial=True)
-    assert (tmp_path / template).read_text() == "mine"
+    (quick / template).parent.mkdir(parents=True)
+    (quick / template).write_text("mine")
+    report = initialise(quick, tutorial=True)
+    assert (quick / template).read_text() == "mine"
     assert str(template) in report.taken
     assert any(str(template) in note for note in report.notes)
-    assert str(template) not in committed(tmp_path)
-    (tmp_path / template).unlink()
-    report = initialise(tmp_path, tutorial=True)
+    assert str(template) not in committed(quick)
+    (quick / template).unlink()
+    report = initialise(quick, tutorial=True)
     assert str(template) in report.made
-    assert (tmp_path / template).read_bytes() == source.read_bytes()
-    assert committed(tmp_path) == [str(template)]
-    assert os.access(tmp_path / template, os.W_OK)
+    assert (quick / template).read_bytes() == source.read_bytes()
+    assert committed(quick) == [str(template)]
+    assert os.access(quick / template, os.W_OK)

@@ -16,7 +16,7 @@ _HERE = "mlinfra_lab.cli.views"
 # Type's name -> module of its views; the function is named in lower case, that of a list in the plural.
 KNOWN: dict[str, str] = {
     "Dataset": f"{_HERE}.data", "DatasetVersion": f"{_HERE}.data", "DatasetDiff": f"{_HERE}.data",
-    "Status": f"{_HERE}.control", "Cluster": f"{_HERE}.control", "Plugin": f"{_HERE}.control",
+    "InitReport": f"{_HERE}.control", "Status": f"{_HERE}.control", "Cluster": f"{_HERE}.control",
     "Written": f"{_HERE}.demo",
     "Job": f"{_HERE}.jobs", "JobDetail": f"{_HERE}.jobs", "Parameter": f"{_HERE}.jobs",
     "Run": f"{_HERE}.runs", "RunComparison": f"{_HERE}.runs",

@@ -1,4 +1,4 @@
-"""The controller, clusters, and what `init` and `demo data` made."""
+"""What `init` made, the controller, and clusters."""
 
 from __future__ import annotations
 
@@ -9,13 +9,28 @@ from mlinfra_lab.cli import view as v
 from mlinfra_lab.cli.base import Listing
 from mlinfra_lab.schema.clusters import Cluster
 from mlinfra_lab.schema.control import Status
+from mlinfra_lab.schema.project import InitReport
+
+
+def initreport(report: InitReport, _root: Path | None = None) -> v.Card:
+    """What was made of a folder."""
+    facts = [("Folder", v.text(report.root))]
+    facts += [("Made" if place == 0 else "", v.text(one)) for place, one in enumerate(report.made)]
+    facts += [("Taken as it is" if place == 0 else "", v.text(one)) for place, one in enumerate(report.taken)]
+    if report.commit:
+        facts.append(("Commit", v.Cell(report.commit[:7], report.commit)))
+    notes = tuple(v.Problem(note, warning=True) for note in report.notes)
+    state = v.Cell("made" if report.made else "nothing to add", mark="succeeded")
+    return v.Card("Project", Path(report.root).name, state, facts=tuple(facts), parts=notes)
 
 
 def status(now: Status, _root: Path | None = None) -> v.Card:
     """What is desired beside what is."""
     facts = [("Folder", v.text(now.root)), ("Database", v.text(now.database))]
     if now.pid is not None:
-        facts.append(("Controller", v.Cell(f"{now.controller}, pid {now.pid}", f"{now.controller} {now.pid}")))
+        facts.append(
+            ("Controller", v.Cell(f"{now.controller}, pid {now.pid}", f"{now.controller} {now.pid}"))
+        )
     if now.since is not None:
         facts.append(("Since", v.when(now.since)))
     lines = v.Table(

@@ -42,7 +42,7 @@ def datasetversion(one: DatasetVersion, _root: Path | None = None) -> v.Card:
         ("Size", v.size(one.size)),
         ("Files", v.count(one.files)),
         ("Path", v.text(one.path)),
-        ("Commit", v.Cell(one.commit[:7], one.commit, one.commit)),
+        ("Commit", v.Cell(one.commit[:7], one.commit)),
         ("Hash", v.text(one.md5, dim=True)),
         ("Made", v.when(one.created)),
         ("By", v.text(one.created_by)),
@@ -104,7 +104,7 @@ def _column_change(change: ColumnChange) -> list[tuple[v.Cell, ...]]:
         none = v.text(None)
         word = v.text("added" if before is None else "removed")
         return [(name, word, none, kind) if before is None else (name, word, kind, none)]
-    rows = []
+    rows: list[tuple[v.Cell, ...]] = []
     for attribute, words in (
         ("type", "type"), ("nulls", "nulls"), ("distinct", "distinct"), ("minimum", "smallest"),
         ("maximum", "largest"), ("mean", "mean"), ("std", "std"),

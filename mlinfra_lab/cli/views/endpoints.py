@@ -33,7 +33,7 @@ def endpoint(one: Endpoint, root: Path | None = None) -> v.Card:
     if revision is not None:
         facts.append(("Model", v.text(_model(revision))))
         if revision.run:
-            facts.append(("Run", v.Cell(humane.short(revision.run), revision.run, revision.run)))
+            facts.append(("Run", v.Cell(humane.short(revision.run), revision.run)))
     facts.append(("Revision", v.Cell(_revisions(one), str(one.serving or ""))))
     facts += [("Created", v.when(one.created)), ("Changed", v.when(one.changed))]
     parts: list[v.Table | v.Code | v.Problem | v.Bar | v.Graph] = []
@@ -48,10 +48,10 @@ def endpoint(one: Endpoint, root: Path | None = None) -> v.Card:
 def predictions(found: Listing[Prediction], _root: Path | None = None) -> v.Table:
     """A row for each answer, newest first."""
     return v.Table(
-        (v.Column("Prediction"), v.Column("Answer", right=True), v.Column("Asked"), v.Column("Latency", right=True),
-         v.Column("At")),
+        (v.Column("Prediction"), v.Column("Answer", right=True), v.Column("Asked"),
+         v.Column("Latency", right=True), v.Column("At")),
         [(v.text(one.id, strong=True), v.value(one.prediction),
-          v.Cell(humane.middle(_row(one), 60), v.value(one.row).text, _row(one), dim=True),
+          v.Cell(humane.middle(_row(one), 60), v.value(one.row).text, dim=True),
           v.Cell(humane.duration(one.latency), repr(one.latency)), v.when(one.at)) for one in found],
         empty=found.empty,
     )  # fmt: skip

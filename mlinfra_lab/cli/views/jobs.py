@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePath
 
 from mlinfra_lab import humane
 from mlinfra_lab.cli import view as v
 from mlinfra_lab.cli.base import Listing
 from mlinfra_lab.schema.jobs import JOB_ENDED, Job, JobDetail, JobProgress, Parameter
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def title(job: Job) -> str:
@@ -20,7 +23,7 @@ def jobs(found: Listing[Job], _root: Path | None = None) -> v.Table:
     return v.Table(
         (v.Column("Job"), v.Column("State"), v.Column("Notebook"), v.Column("Parameters"),
          v.Column("Took", right=True), v.Column("Asked for")),
-        [(v.text(job.id), v.state(job.state), v.Cell(title(job), job.notebook, job.notebook, strong=True),
+        [(v.text(job.id), v.state(job.state), v.Cell(title(job), job.notebook, strong=True),
           v.Cell(v.pairs(job.parameters, 48), v.value(job.parameters).text, dim=True), _took(job),
           v.when(job.created)) for job in found],
         empty=found.empty,
@@ -44,7 +47,11 @@ def jobdetail(detail: JobDetail, _root: Path | None = None) -> v.Card:
     if detail.metrics:
         rows = [(v.text(name), v.number(value)) for name, value in sorted(detail.metrics.items())]
         parts.append(v.Table((v.Column("Metric"), v.Column("Value", right=True)), rows))
-    if detail.log.strip() and one.state != "succeeded":
+    cell = (one.error.detail or {}) if one.error is not None else {}
+    if cell.get("source"):
+        parts.append(v.Code(str(cell["source"]), title="The cell that failed"))
+        parts.append(v.Code(_ANSI.sub("", "\n".join(cell.get("traceback") or ())), title="Its traceback"))
+    elif detail.log.strip() and one.state != "succeeded":
         parts.append(v.Code(_tail(detail.log, 20), title="The end of its log"))
     facts = _facts(one)
     if detail.progress is not None and one.state == "succeeded":
@@ -82,11 +89,12 @@ def _facts(job: Job) -> list[tuple[str, v.Cell]]:
         facts.append(("Took" if job.state in JOB_ENDED else "Runs for", took))
     facts += [("Notebook", v.text(job.notebook)), ("Output", v.text(job.output))]
     if job.runs:
-        facts.append(("Runs" if len(job.runs) > 1 else "Run", v.Cell(
-            ", ".join(humane.short(run) for run in job.runs), " ".join(job.runs), " ".join(job.runs))))  # fmt: skip
+        ids = " ".join(job.runs)
+        shorts = ", ".join(humane.short(run) for run in job.runs)
+        facts.append(("Runs" if len(job.runs) > 1 else "Run", v.Cell(shorts, ids)))
     if job.commit:
         state = ", with changes" if job.dirty else ""
-        facts.append(("Commit", v.Cell(job.commit[:7] + state, job.commit, job.commit)))
+        facts.append(("Commit", v.Cell(job.commit[:7] + state, job.commit)))
     if job.exit_code is not None:
         facts.append(("Exit code", v.text(job.exit_code)))
     facts += [("Asked for", v.when(job.created)), ("By", v.text(job.cause or job.created_by))]

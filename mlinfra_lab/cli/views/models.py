@@ -45,4 +45,4 @@ def modelversion(one: ModelVersion, _root: Path | None = None) -> v.Card:
 
 
 def _run(one: ModelVersion) -> v.Cell:
-    return v.text(None) if one.run is None else v.Cell(humane.short(one.run), one.run, one.run)
+    return v.text(None) if one.run is None else v.Cell(humane.short(one.run), one.run)

@@ -19,12 +19,13 @@ def runs(found: Listing[Run], _root: Path | None = None) -> v.Table:
         for name in run.metrics:
             often[name] = often.get(name, 0) + 1
     metrics = sorted(sorted(often, key=lambda name: (-often[name], name))[:_METRICS])
+    figures = [v.Column(name, right=True) for name in metrics]
     return v.Table(
-        (v.Column("Run"), v.Column("Name"), v.Column("State"), *(v.Column(name, right=True) for name in metrics),
+        (v.Column("Run"), v.Column("Name"), v.Column("State"), *figures,
          v.Column("Parameters"), v.Column("Job"), v.Column("Took", right=True), v.Column("Started")),
-        [(v.Cell(humane.short(run.id), run.id, run.id), v.text(run.name, strong=True), v.state(run.status),
+        [(v.Cell(humane.short(run.id), run.id), v.text(run.name, strong=True), v.state(run.status),
           *(v.number(run.metrics.get(name)) for name in metrics),
-          v.Cell(v.pairs(run.params, 40), v.value(run.params).text, v.pairs(run.params), dim=True),
+          v.Cell(v.pairs(run.params, 40), v.value(run.params).text, dim=True),
           v.text(run.job, dim=True), v.took(run.started, run.ended, run.status == "RUNNING"),
           v.when(run.started)) for run in found],
         empty=found.empty,
@@ -36,7 +37,10 @@ def run(one: Run, _root: Path | None = None) -> v.Card:
     facts = [("Run", v.text(one.id)), ("Experiment", v.text(one.experiment))]
     if one.job:
         facts.append(("Job", v.text(one.job)))
-    facts += [("Took", v.took(one.started, one.ended, one.status == "RUNNING")), ("Started", v.when(one.started))]
+    facts += [
+        ("Took", v.took(one.started, one.ended, one.status == "RUNNING")),
+        ("Started", v.when(one.started)),
+    ]
     parts = []
     if one.metrics:
         rows = [(v.text(name), v.number(value)) for name, value in sorted(one.metrics.items())]
@@ -49,9 +53,12 @@ def run(one: Run, _root: Path | None = None) -> v.Card:
 
 def runcomparison(comparison: RunComparison, _root: Path | None = None) -> v.Table:
     """Runs as columns; what differs comes first in each section, tags only where they differ."""
-    heads = [v.Column(""), *(v.Column(run.name or humane.short(run.id), right=True) for run in comparison.runs)]
+    heads = [
+        v.Column(""),
+        *(v.Column(run.name or humane.short(run.id), right=True) for run in comparison.runs),
+    ]
     rows: list[tuple[v.Cell, ...]] = [
-        (v.text("run", dim=True), *(v.Cell(humane.short(run.id), run.id, run.id) for run in comparison.runs))
+        (v.text("run", dim=True), *(v.Cell(humane.short(run.id), run.id) for run in comparison.runs))
     ]
     places = [place for place, run in enumerate(comparison.runs) if run.id == comparison.better]
     for differences in (comparison.metrics, comparison.params):

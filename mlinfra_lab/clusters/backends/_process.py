@@ -179,12 +179,12 @@ async def _listening(options: dict[str, Any], port: int) -> distributed.Schedule
         _hide(server.http_application, options["http_prefix"])
         try:
             return await server
-        # Somebody took the port while the scheduler was away. The workers will be told the new one.
-        except OSError:
-            if attempt == 0:
+        # Dask wraps what went wrong at the start, and closes the server.
+        except RuntimeError as error:
+            if attempt == 0 or not isinstance(error.__cause__, OSError):
                 raise
-            log.warning("port %s is in use; taking another", attempt)
-            await server.close()
+            # Somebody took the port while the scheduler was away. The workers will be told the new one.
+            log.warning("port %s cannot be had (%s); taking another", attempt, error.__cause__)
     raise AssertionError("unreachable")
 
 

@@ -15,11 +15,12 @@ class EndpointsLoop:
         self._project = project
 
     def observe(self) -> None:
-        """Bring the endpoints' rows in line with their processes."""
+        """Nothing to do: an endpoint's state is derived when it is read."""
 
     def wanted(self) -> list[Wanted]:
         """The front and the model processes."""
-        return []
+        return self._project.endpoints.wanted()
 
     def ended(self, launch: Launch) -> None:
         """Let the service count crashes and keep the reason."""
+        self._project.endpoints.ended(launch)

@@ -1,0 +1,1 @@
+"""alembic's migrations of the project's database."""
