@@ -43,7 +43,7 @@ lint: setup
 	@$(BIN)/mypy --no-error-summary
 
 bench: setup
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python tests/bench
 
 wheel: setup
 	@$(BIN)/python -m build --outdir dist .

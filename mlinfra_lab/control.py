@@ -70,6 +70,8 @@ class Control:
         beat = self.beat()
         if beat is None or beat.host != launches.host() or beat.boot != launches.boot():
             return None
+        if beat.root != str(self._root):
+            return None  # this folder is a copy, or was moved: that controller is not ours
         return beat if launches.process_alive(beat.pid, beat.started) else None
 
     def is_down(self) -> bool:

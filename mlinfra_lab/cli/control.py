@@ -52,7 +52,7 @@ def down(session: Session, yes: bool) -> Status:
         for line in running:
             session.face.say(f"  {line.kind} {line.name} ({line.actual})")
         what = humane.plural(len(running), "thing")
-        session.confirm(f"Stop {what} of {project.name} at {project.root}?", yes)
+        session.confirm(f"Stop {what} of {project.name} at {project.root}, run by {project.actor}?", yes)
     with session.face.meter(project.name) as meter:
         meter("stopping", line=f"{project.name}: stopping")
         project.controller.down()

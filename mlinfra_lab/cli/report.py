@@ -13,6 +13,7 @@ import click
 
 from mlinfra_lab import errors
 from mlinfra_lab.cli.base import Left, Session
+from mlinfra_lab.cli.view import block
 
 FAILED, USAGE, NOT_FOUND, CONFLICT, UNAVAILABLE, INTERRUPTED = 1, 2, 3, 4, 5, 130
 
@@ -92,9 +93,14 @@ def _say(error: errors.MLInfraError, code: str, as_json: bool) -> None:
         click.echo(msgspec.json.encode(failure).decode(), err=True)
         return
     kind = "internal: " if code == errors.MLInfraError.code else ""
-    click.echo(f"{_red('error:')} {kind}{error.message}", err=True)
+    click.echo(f"{_red('error:')} {kind}{_clean(error.message)}", err=True)
     if error.hint:
-        click.echo(f"{_dim('hint:')} {error.hint}", err=True)
+        click.echo(f"{_dim('hint:')} {_clean(error.hint)}", err=True)
+
+
+def _clean(text: str) -> str:
+    # A message can quote what a notebook or a server wrote.
+    return "\n".join(block(text))
 
 
 def _red(text: str) -> str:

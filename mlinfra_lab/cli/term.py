@@ -13,7 +13,20 @@ from typing import TextIO
 
 from mlinfra_lab.cli.facts import at_length
 from mlinfra_lab.cli.tree import draw as draw_tree
-from mlinfra_lab.cli.view import Bar, Card, Cell, Code, Column, Graph, Mark, Problem, Table, View
+from mlinfra_lab.cli.view import (
+    Bar,
+    Card,
+    Cell,
+    Code,
+    Column,
+    Graph,
+    Mark,
+    Problem,
+    Table,
+    View,
+    block,
+    one_line,
+)
 from mlinfra_lab.humane import cut, middle, width
 
 _SIGNS: dict[Mark, tuple[str, str]] = {
@@ -66,7 +79,8 @@ class Terminal:
 
     def _cell(self, cell: Cell, room: int, right: bool) -> str:
         sign = f"{_SIGNS[cell.mark][0]} " if cell.mark else ""
-        text = middle(sign + cell.text, room)
+        # The end of a name tells as much as its beginning; of anything else the beginning is enough.
+        text = (middle if cell.strong else cut)(sign + cell.text, room)
         pad = " " * (room - width(text))
         code = _SIGNS[cell.mark][1] if cell.mark else "1" if cell.strong else "2" if cell.dim else ""
         painted = self.paint(text, code) if code else text
@@ -78,6 +92,7 @@ class Terminal:
         if not table.rows:
             yield table.empty
         else:
+            table = table.shown()
             rooms = self._rooms(table.columns, table.rows)
             heads = [Cell(column.title, dim=True) for column in table.columns]
             for row in (heads, *table.rows):
@@ -106,10 +121,10 @@ class Terminal:
 
     def _card(self, card: Card) -> Iterator[str]:
         mark = f"{self._mark(card.state)} " if card.state and card.state.mark else ""
-        head = f"{mark}{self.paint(card.kind, '2')} {self.paint(card.name, '1')}"
+        head = f"{mark}{self.paint(card.kind, '2')} {self.paint(one_line(card.name), '1')}"
         if card.state:
             head += f"  {card.state.text}"
-        yield f"{head}  {self.paint(card.note, '2')}" if card.note else head
+        yield f"{head}  {self.paint(one_line(card.note), '2')}" if card.note else head
         room = max((width(name) for name, _ in card.facts), default=0)
         for name, cell in card.facts:
             label = self.paint(name, "2") + " " * (room - width(name))
@@ -126,9 +141,11 @@ class Terminal:
     def _part(self, part: Table | Code | Problem | Bar | Graph) -> Iterator[str]:
         if isinstance(part, Problem):
             word, code = ("warning:", "1;33") if part.warning else ("error:", "1;31")
-            yield f"  {self.paint(word, code)} {part.message}"
+            first, *rest = block(part.message)
+            yield f"  {self.paint(word, code)} {first}"
+            yield from (f"  {line}" for line in rest)
             if part.hint:
-                yield f"  {self.paint('hint:', '2')} {part.hint}"
+                yield f"  {self.paint('hint:', '2')} {one_line(part.hint)}"
         elif isinstance(part, Bar):
             done = round(24 * min(max(part.share, 0.0), 1.0))
             yield f"  {self.paint('━' * done, '34')}{self.paint('━' * (24 - done), '2')} {part.text}"
@@ -136,7 +153,7 @@ class Terminal:
             yield ""
             if part.title:
                 yield self.paint(part.title, "2")
-            yield from part.text.rstrip("\n").split("\n")
+            yield from block(part.text)
         else:
             yield ""
             yield from self._view(part)
@@ -152,7 +169,7 @@ class Terminal:
             yield ""
             yield self.paint(title, "1")
             if isinstance(part, Code):
-                yield from (f"  {line}" for line in part.text.rstrip("\n").split("\n"))
+                yield from (f"  {line}" for line in block(part.text))
             else:
                 yield from self._upright(part)
 
@@ -170,17 +187,17 @@ def plain(view: View) -> str:
         return "\n".join(rows + ["\t".join(cell.plain for cell in row) for row in view.rows])
     if isinstance(view, Graph):
         return Terminal(colour=False, columns=10_000).draw(view)
-    lines = [f"{view.kind.lower()}\t{view.name}"]
+    lines = [f"{view.kind.lower()}\t{one_line(view.name)}"]
     if view.state:
         lines.append(f"state\t{view.state.plain}")
     lines += [f"{name.lower()}\t{cell.plain}" for name, cell in view.facts]
     for part in view.parts:
         if isinstance(part, Problem):
-            lines.append(f"{'warning' if part.warning else 'error'}\t{part.message}")
+            lines.append(f"{'warning' if part.warning else 'error'}\t{one_line(part.message)}")
         elif isinstance(part, Bar):
             lines.append(f"progress\t{part.text}")
         elif isinstance(part, Code):
-            lines += ["", part.text.rstrip("\n")]
+            lines += ["", *block(part.text)]
         elif not (isinstance(part, Table) and not part.rows):
             lines += ["", plain(part)]
     return "\n".join(lines)

@@ -7,14 +7,18 @@ person and the exact value for a program or a tooltip.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlinfra_lab import humane
 
 if TYPE_CHECKING:
     from mlinfra_lab.schema.lineage import Trace
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_NOTHING = "–"
 
 Mark = Literal["queued", "running", "succeeded", "failed", "cancelled", "up", "warning"]
 
@@ -69,10 +73,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's title and the side its cells stand on."""
+    """A column's title and the side its cells stand on.
+
+    Attributes
+    ----------
+    optional
+        A person is spared it when no row has anything in it; a program always gets it.
+    """
 
     title: str
     right: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,16 @@ class Table:
     title: str | None = None
     empty: str = "Nothing here."
     notes: tuple[str, ...] = ()
+
+    def shown(self) -> Table:
+        """The table without optional columns that have nothing in them."""
+        kept = [
+            place
+            for place, column in enumerate(self.columns)
+            if not column.optional or any(row[place].text not in ("", _NOTHING) for row in self.rows)
+        ]
+        rows = [[row[place] for place in kept] for row in self.rows]
+        return replace(self, columns=tuple(self.columns[place] for place in kept), rows=rows)
 
 
 @dataclass(frozen=True)
@@ -155,10 +176,16 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
+def block(text: str) -> list[str]:
+    """The lines of a longer text, without colours and whatever else could write over the screen."""
+    lines = _ANSI.sub("", text).rstrip().split("\n")
+    return [one_line(line.expandtabs(4)) for line in lines]
+
+
 def text(value: object, *, dim: bool = False, strong: bool = False) -> Cell:
     """Any value as it is; ``None`` is a dash."""
     if value is None or value == "":
-        return Cell("–", "", dim=True)
+        return Cell(_NOTHING, "", dim=True)
     return Cell(one_line(str(value)), dim=dim, strong=strong)
 
 
@@ -207,18 +234,24 @@ def mark_of(name: str) -> Mark | None:
 
 
 def value(thing: Any) -> Cell:
-    """A JSON value as a person writes it."""
-    if thing is None or isinstance(thing, bool):
-        return Cell(str(thing))
-    if isinstance(thing, int):
-        return Cell(str(thing))
-    if isinstance(thing, float):
-        return number(thing)
+    """A JSON value as a person writes it; figures are not grouped, for 2002 may be a year."""
     if isinstance(thing, str):
         return Cell(one_line(thing))
+    if thing is None or isinstance(thing, bool | int):
+        return Cell(str(thing))
     import json
 
-    return Cell(json.dumps(thing, ensure_ascii=False, default=str))
+    return Cell(_written(thing), json.dumps(thing, ensure_ascii=False, default=str))
+
+
+def _written(thing: Any) -> str:
+    if isinstance(thing, float):
+        return f"{thing:.6g}"
+    if isinstance(thing, list | tuple):
+        return f"[{', '.join(_written(part) for part in thing)}]"
+    if isinstance(thing, dict):
+        return f"{{{', '.join(f'{one_line(str(key))}: {_written(part)}' for key, part in thing.items())}}}"
+    return one_line(str(thing))
 
 
 def pairs(things: dict[str, Any], room: int | None = None) -> str:

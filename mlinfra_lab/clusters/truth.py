@@ -13,7 +13,7 @@ from mlinfra_lab.schema.control import Launch
 from mlinfra_lab.schema.tasks import Failure
 
 # Something that ends by itself this often in this time will not get better by being started again.
-ENDS_TOO_OFTEN = 5
+ENDS_TOO_OFTEN = 4
 WITHIN = dt.timedelta(seconds=60)
 
 

@@ -25,7 +25,7 @@ from mlinfra_lab import faults
 from mlinfra_lab.project import Project
 from mlinfra_lab.schema.common import now
 from mlinfra_lab.schema.control import Launch, Wanted
-from mlinfra_lab.storage import launches
+from mlinfra_lab.storage import launches, meta
 
 log = logging.getLogger(__name__)
 CLAIM_SECONDS = 60.0
@@ -70,7 +70,20 @@ class Engine:
         self._stopping: dict[str, float] = {}
         self._troubles: dict[str, str] = {}
         self._looked = 0.0
+        self._misplaced = self._take_moved()
         self.busy = True
+
+    def _take_moved(self) -> set[str]:
+        """Launches from before the folder was moved: they hold on to the old path and start anew.
+
+        Jobs are left to end by themselves: their work is in memory and in files they have open.
+        """
+        storage = self._project.storage
+        if meta.get(storage, "moved") is None:
+            return set()
+        with storage.unit() as unit:
+            meta.put(unit, "moved", None)
+            return {one.token for one in launches.opened(unit.connection) if one.kind != "runner"}
 
     def turn(self, changed: bool) -> None:
         """One round; cheap when nothing changed."""
@@ -90,7 +103,8 @@ class Engine:
         self._start_missing(wanted)
         with self._project.storage.read() as connection:
             self._open = {one.token: one for one in launches.opened(connection)}
-        self.busy = bool(self._open or wanted)
+        # A process that has written its outcome may still be on its way out.
+        self.busy = bool(self._open or wanted or self._children)
 
     def _ask(self, loop: Loop) -> list[Wanted]:
         """What a loop wants; one that fails keeps what it has, and the other loops go on."""
@@ -172,7 +186,7 @@ class Engine:
         seen: set[tuple[str, str]] = set()
         for launch in current:
             key = (launch.kind, launch.owner)
-            if key in wanted and key not in seen:
+            if key in wanted and key not in seen and launch.token not in self._misplaced:
                 seen.add(key)
                 continue
             if launch.host == launches.host():

@@ -34,8 +34,9 @@ BEAT_SECONDS = 1.0
 class Beat:
     """Writes the heartbeat file."""
 
-    def __init__(self, state: Path) -> None:
-        self._path = state / "run" / BEAT_FILE
+    def __init__(self, project: Project) -> None:
+        self._path = project.state / "run" / BEAT_FILE
+        self._root = str(project.root)
         self._started = psutil.Process().create_time()
         self._last = 0.0
 
@@ -50,6 +51,7 @@ class Beat:
             host=launches.host(),
             started=self._started,
             version=code_version(),
+            root=self._root,
             at=now(),
             leaving=leaving,
         )
@@ -103,7 +105,7 @@ def control(project: Project) -> str:
     told: list[str] = []
     signal.signal(signal.SIGTERM, lambda *_: told.append("handed over"))
     signal.signal(signal.SIGINT, lambda *_: told.append("interrupted"))
-    beat = Beat(project.state)
+    beat = Beat(project)
     beat.write()
     log.info("controller of %s is up (process %d, %s)", project.root, os.getpid(), code_version())
     engine = Engine(project, loops_of(project))

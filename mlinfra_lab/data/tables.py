@@ -16,7 +16,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 _BATCH = 65_536
-_BLOCK = 8 << 20
+# Arrow reads up to 32 blocks of a CSV file ahead; the types are guessed from the first.
+_BLOCK = 2 << 20
 _CONVERSION = re.compile(r"In CSV column #(\d+): .*conversion error")
 
 Types = dict[str, pa.DataType]

@@ -130,6 +130,8 @@ def path_of(captures: Path, endpoint: str, revision: int, segment: int) -> Path:
 class Writer:
     """Appends the requests of one revision; for one thread, beside the one that calls `sync`.
 
+    Nothing is made before the first request.
+
     Parameters
     ----------
     captures
@@ -138,6 +140,11 @@ class Writer:
         See `Header`.
     limit
         Bytes after which a segment is sealed and the next one begun.
+
+    Attributes
+    ----------
+    segment
+        Number of the segment that the last request went into.
     """
 
     def __init__(
@@ -149,8 +156,8 @@ class Writer:
         types: Sequence[str] = (),
         limit: int = SEAL_AT,
     ) -> None:
+        self._captures = captures
         self._folder = captures / endpoint / str(revision)
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._endpoint, self._revision = endpoint, revision
         self._columns, self._types = tuple(columns), tuple(types)
         self._limit = limit
@@ -166,15 +173,22 @@ class Writer:
         self._syncing = threading.Lock()
         self._closed = False
         self.segment = 0
+        self._next = 0
+
+    def _look(self) -> None:
+        """Make the folder, and go on behind what stands in it."""
+        for folder in (self._captures, self._folder.parent, self._folder):
+            folder.mkdir(exist_ok=True, mode=0o700)
         earlier = segments(self._folder)
         for _, path in earlier:
             path.chmod(0o400)  # whoever wrote it is gone: sealed as it is, torn tail included
         self._next = earlier[-1][0] + 1 if earlier else 1
-        self._begin()
 
     def _begin(self) -> None:
+        if not self._next:
+            self._look()
         while True:
-            path = path_of(self._folder.parent.parent, self._endpoint, self._revision, self._next)
+            path = path_of(self._captures, self._endpoint, self._revision, self._next)
             try:
                 fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
                 break

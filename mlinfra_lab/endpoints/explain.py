@@ -30,9 +30,10 @@ _WORDS = {
 _FORMS = "dataframe_split, dataframe_records, inputs, instances"
 _LOOK_CLOSELY = 2**20
 _ROW = re.compile(
-    r"\$\.(?:dataframe_records|instances|inputs)\[(\d+)\](?:\.(.+)|((?:\[\d+\])+))?\Z", re.DOTALL
+    r"\$\.(?:dataframe_records|instances|inputs)\[(\d+)\](?:\.(.+)|((?:\[[\d.]+\])+))?\Z", re.DOTALL
 )
 _COLUMN = re.compile(r"\$\.inputs\.(.+?)(?:\[(\d+)\])?\Z", re.DOTALL)
+_VALUES = re.compile(r"\$\.inputs\[\.\.\.\](?:\[(\d+)\])?\Z")
 _SPLIT = re.compile(r"\$(?:\.dataframe_split\.data)?\[(\d+)\](?:\[(\d+)\])?\Z")
 
 
@@ -74,11 +75,13 @@ def in_body(
     if match := re.match(r"Object (missing required|contains unknown) field `(.+)`\Z", what, re.DOTALL):
         return _field(match[2], match[1].startswith("missing"), path, known)
     if match := _ROW.match(path):
-        place = match[2] if match[2] else match[3] and f"at {match[3]}"
         if match[2]:
             return _wrong(what, int(match[1]), match[2], types)
         reason = _reason(what, None)
-        return cell(int(match[1]), None, f"{place}: {reason}" if place else reason)
+        known_place = match[3] and "..." not in match[3]  # msgspec does not say which key of a dictionary
+        return cell(int(match[1]), None, f"at {match[3]}: {reason}" if known_place else reason)
+    if match := _VALUES.match(path):
+        return cell(int(match[1]) if match[1] else None, None, _reason(what, None))
     if match := _COLUMN.match(path):
         return _wrong(what, int(match[2]) if match[2] else None, match[1], types)
     if match := _SPLIT.match(path):

@@ -19,11 +19,12 @@ import msgspec
 
 from mlinfra_lab import launched
 from mlinfra_lab.endpoints import signature, store, wire
-from mlinfra_lab.endpoints.predict import Predictor, form
+from mlinfra_lab.endpoints.predict import Predictor, form, import_libraries
 from mlinfra_lab.errors import Failed, InvalidRequest, MLInfraError
 from mlinfra_lab.project import Project
 from mlinfra_lab.schema.common import JSON
 from mlinfra_lab.schema.endpoints import Revision
+from mlinfra_lab.storage.watch import wait as wait_for_change
 
 log = logging.getLogger(__name__)
 _LEASE_SECONDS = 5.0
@@ -93,7 +94,7 @@ class ModelProcess:
             logging.shutdown()
             os._exit(_HUNG)
         except (OSError, EOFError):
-            log.info("the front has hung up")
+            log.debug("whoever was connected has hung up")
         finally:
             self._connected.discard(task)
             writer.close()
@@ -143,6 +144,18 @@ async def serve(project: Project, claim: launched.Claim, process: ModelProcess) 
         path.unlink(missing_ok=True)
 
 
+def _prepared(project: Project, owner: str) -> Revision:
+    """The revision once its files are there; the wait is used to import what every model needs."""
+    import_libraries()
+    name, _, number = owner.rpartition(".")
+    with contextlib.closing(project.storage.watcher()) as watcher:
+        while True:
+            revision = project.endpoints.revision(name, int(number))
+            if revision.state != "preparing":
+                return revision
+            wait_for_change(watcher, 1.0)
+
+
 def main(project: Project, claim: launched.Claim) -> JSON:
     """The process's life; see `launched.run`."""
 
@@ -151,10 +164,9 @@ def main(project: Project, claim: launched.Claim) -> JSON:
 
     signal.signal(signal.SIGTERM, told)
     try:
-        name, _, number = claim.owner.rpartition(".")
-        revision = project.endpoints.revision(name, int(number))
+        revision = _prepared(project, claim.owner)
         if revision.model_path is None:
-            raise Failed(f"Revision {claim.owner} has no files yet.")
+            return {}
         # An absolute path stays as it is when it is joined.
         predictor = Predictor(project.state / revision.model_path, revision)
         process = ModelProcess(claim.owner, predictor)

@@ -16,6 +16,12 @@ from mlinfra_lab.schema.endpoints import InputColumn, Revision
 _NUMPY = {"boolean": "bool", "integer": "int32", "long": "int64", "float": "float32", "double": "float64"}
 
 
+def import_libraries() -> None:
+    """Import what loading any model needs, which takes longer than the loading."""
+    import pandas  # noqa: F401
+    from mlflow import pyfunc  # noqa: F401
+
+
 class Predictor:
     """An MLflow model, loaded.
 
@@ -163,10 +169,13 @@ def _array(array: Any) -> list[Any]:
 
 
 def _value(value: Any) -> Any:
-    if value is None or isinstance(value, (str, bool, int)):
+    # numpy's scalars are subclasses of Python's, but no encoder takes them for such.
+    if value is None or isinstance(value, (bool, int)):
         return value
+    if isinstance(value, str):
+        return str(value)
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return float(value) if math.isfinite(value) else None
     if isinstance(value, (list, tuple)):
         return [_value(inner) for inner in value]
     if isinstance(value, dict):

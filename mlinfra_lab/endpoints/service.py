@@ -320,7 +320,10 @@ class EndpointsService:
     # -- for the controller's loop ----------------------------------------------------------------
 
     def wanted(self) -> WantedProcesses:
-        """The front while any endpoint is desired, and a model process for each revision in use."""
+        """The front while any endpoint is desired, and a model process for each revision in use.
+
+        Also for one that is still being prepared: its process imports meanwhile.
+        """
         seen = store.view(self._storage)
         desired = [one for one in seen.endpoints.values() if one.desired]
         if not desired:
@@ -329,7 +332,7 @@ class EndpointsService:
         for one in desired:
             for number in dict.fromkeys((one.serving, one.wanted)):
                 revision = seen.revisions.get(store.owner(one.name, number)) if number else None
-                if revision is not None and revision.state in ("starting", "up"):
+                if revision is not None and revision.state in ("preparing", "starting", "up"):
                     owner = store.owner(one.name, revision.number)
                     module = "mlinfra_lab.endpoints.model_process"
                     processes.append(Wanted(kind=store.MODEL, owner=owner, module=module))

@@ -91,7 +91,7 @@ def fetch(project: Project, version: ModelVersion) -> Path:
     if folder.is_dir():
         return folder
     # What libraries read from the environment they read late, so it has to stand there.
-    os.environ.update(project.runs.environment())
+    os.environ.update(project.runs.environment() | {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"})
     from mlflow import artifacts
 
     beside = Path(tempfile.mkdtemp(prefix=".new-", dir=models))

@@ -7,7 +7,7 @@ from html import escape
 
 from mlinfra_lab.cli.facts import at_length, kind, title
 from mlinfra_lab.cli.tree import as_text
-from mlinfra_lab.cli.view import Bar, Card, Cell, Code, Graph, Mark, Problem, Table, View
+from mlinfra_lab.cli.view import Bar, Card, Cell, Code, Graph, Mark, Problem, Table, View, block, one_line
 from mlinfra_lab.magics.picture import BRAND, DIM, FONT, LINE, TEXT, WARN, svg
 
 _GREEN = "var(--jp-success-color1, #388e3c)"
@@ -108,6 +108,7 @@ def _table(table: Table) -> Iterator[str]:
     if not table.rows:
         yield _tag("div", f"color:{DIM}", escape(table.empty))
         return
+    table = table.shown()
     sides = [
         f"text-align:{'right' if column.right else 'left'};white-space:nowrap" for column in table.columns
     ]
@@ -125,7 +126,7 @@ def _table(table: Table) -> Iterator[str]:
         rows.append(_block("tr", "background:none", cells))
     parts = [_tag("thead", "", _block("tr", "", heads)), _block("tbody", "", rows)]
     # Wide tables scroll in themselves and leave the page alone.
-    yield _tag("div", "overflow-x:auto", _block("table", f"{_TABLE};margin:0", parts))
+    yield _tag("div", "overflow-x:auto", _block("table", f"{_TABLE};margin:0;width:max-content", parts))
     for note in table.notes:
         yield _tag("div", f"color:{DIM};margin-top:4px", escape(note))
 
@@ -138,9 +139,9 @@ def _card(card: Card) -> Iterator[str]:
         (mark(state.mark) if state and state.mark else "")
         + _tag("span", f"color:{DIM}", escape(card.kind))
         + " "
-        + _tag("span", "font-weight:600", escape(card.name))
+        + _tag("span", "font-weight:600", escape(one_line(card.name)))
         + (_tag("span", "margin-left:8px", escape(state.text)) if state else "")
-        + (_tag("span", f"color:{DIM};margin-left:8px", escape(card.note)) if card.note else ""),
+        + (_tag("span", f"color:{DIM};margin-left:8px", escape(one_line(card.note))) if card.note else ""),
     )
     if card.facts:
         name_style = f"text-align:left;font-weight:400;color:{DIM};padding:1px 16px 1px 0;border:none"
@@ -167,9 +168,9 @@ def _card(card: Card) -> Iterator[str]:
 def _part(part: Table | Code | Problem | Bar | Graph) -> Iterator[str]:
     if isinstance(part, Problem):
         sign = mark("warning" if part.warning else "failed")
-        yield _tag("div", "white-space:pre-wrap", sign + escape(part.message))
+        yield _tag("div", "white-space:pre-wrap", sign + escape("\n".join(block(part.message))))
         if part.hint:
-            yield _tag("div", f"color:{DIM};margin-left:20px", escape(part.hint))
+            yield _tag("div", f"color:{DIM};margin-left:20px", escape(one_line(part.hint)))
     elif isinstance(part, Bar):
         yield bar(part)
     elif isinstance(part, Code):
@@ -179,7 +180,7 @@ def _part(part: Table | Code | Problem | Bar | Graph) -> Iterator[str]:
         paste = "white-space:pre-wrap;overflow-wrap:anywhere;user-select:all"
         ways = paste if part.paste else "max-height:320px"
         style = f"{_MONO};font-size:12px;margin:2px 0 0;padding:6px 8px;overflow:auto;color:inherit"
-        yield _tag("pre", f"{style};{_FIELD};{ways}", escape(part.text.rstrip()), {"tabindex": "0"})
+        yield _tag("pre", f"{style};{_FIELD};{ways}", escape("\n".join(block(part.text))), {"tabindex": "0"})
     else:
         yield from _view(part)
 

@@ -18,8 +18,8 @@ from mlinfra_lab.cli.facts import inline, kind, plain, title
 from mlinfra_lab.magics.layout import Arrow, Box, Layout, layout
 from mlinfra_lab.schema.lineage import Node, Trace
 
-_WIDE, _HIGH = 184, 62
-_GAP_X, _GAP_Y = 40, 16
+_WIDE, _HIGH = 172, 62
+_GAP_X, _GAP_Y = 36, 16
 _EDGE, _TOP = 2, 28
 # Average advance of a letter, in px; text is cut by it, for there is nothing here to measure with.
 _BOLD_LETTER, _SMALL_LETTER = 7.4, 6.1
@@ -208,8 +208,7 @@ def _brief(node: Node, facts: dict[str, Any]) -> str:
         ]
         return " · ".join(part for part in parts if part)
     if node.kind == "environment":
-        packages = facts.get("packages")
-        return f"Python {facts.get('python', '')}" + (f" · {packages} packages" if packages else "")
+        return f"Python {facts.get('python', '')}".strip()
     if node.kind == "job":
         return " · ".join(
             f"{name} {plain(value)}" for name, value in dict(facts.get("parameters") or {}).items()

@@ -13,6 +13,7 @@ import click
 from mlinfra_lab import errors
 from mlinfra_lab.cli.base import Group, Left, Listing, Session, load
 from mlinfra_lab.cli.shell import Root
+from mlinfra_lab.cli.view import block
 from mlinfra_lab.magics.face import Notebook
 
 if TYPE_CHECKING:
@@ -153,7 +154,9 @@ def short(error: E) -> E:
     """
     name = type(error).__name__
     hint = getattr(error, "hint", None)
-    lines = [f"\x1b[31m{name}\x1b[39m: {error}", *([f"hint: {hint}"] if hint else [])]
+    # A message can quote what a notebook or a server wrote.
+    first, *rest = block(str(error))
+    lines = [f"\x1b[31m{name}\x1b[39m: {first}", *rest, *([f"hint: {hint}"] if hint else [])]
     error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
     return error
 

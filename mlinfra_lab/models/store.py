@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import sqlite3
 from typing import Any
+from urllib.parse import unquote
 
 from mlinfra_lab.schema.models import Model, ModelVersion
 
@@ -73,9 +74,14 @@ def place(connection: sqlite3.Connection, version: ModelVersion) -> tuple[str | 
         ).fetchone()
         return (None, None) if logged is None else (location if location == logged[0] else None, logged[1])
     run = connection.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", (version.run,)).fetchone()
-    if run is not None and run[0] and location.startswith(run[0].rstrip("/") + "/"):
+    if run is not None and run[0] and below(location, run[0]):
         return location, version.run
     return location, None
+
+
+def below(location: str, folder: str) -> bool:
+    """Whether a place, path or URI, lies in a folder, judged by its text and without a step upwards."""
+    return location.startswith(folder.rstrip("/") + "/") and ".." not in unquote(location).split("/")
 
 
 def _aliases(connection: sqlite3.Connection, name: str | None = None) -> dict[str, dict[str, int]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mlinfra_lab import faults
 from mlinfra_lab.errors import Conflict, Failed, Invalid, NotFound, Unavailable
 from mlinfra_lab.models.service import INTENT_TAG
+from mlinfra_lab.models.store import below
 from mlinfra_lab.schema.common import JSON
 from mlinfra_lab.schema.models import Model, ModelVersion
 from mlinfra_lab.tasks import Report
@@ -133,9 +134,7 @@ def is_own(project: Project, args: JSON, report: Report) -> bool:
         source = str(version.source)
         if source.startswith("models:/m-"):
             run = mlflow.get_logged_model(source.removeprefix("models:/")).source_run_id
-        elif version.run_id and source.startswith(
-            mlflow.get_run(version.run_id).info.artifact_uri.rstrip("/") + "/"
-        ):
+        elif version.run_id and below(source, mlflow.get_run(version.run_id).info.artifact_uri):
             run = version.run_id
         else:
             return False

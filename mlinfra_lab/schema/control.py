@@ -70,6 +70,7 @@ class ControllerBeat(Wire, frozen=True, kw_only=True):
     host: str
     started: float
     version: str
+    root: str
     at: dt.datetime
     leaving: str | None = None
 

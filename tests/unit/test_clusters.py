@@ -214,7 +214,7 @@ def test_a_crash_is_tried_again_but_not_for_ever() -> None:
     true = derive(row(), processes(up(1), *ends, launch(WORKER, "lost", ago=9, index=0)))
     assert true.state == "failed"
     assert true.reason is not None
-    assert true.reason.startswith("worker 0 ended 5 times in 60 s, last: ")
+    assert true.reason.startswith(f"worker 0 ended {ENDS_TOO_OFTEN} times in 60 s, last: ")
     assert "logs/dask-worker-lab.1.0.log" in true.reason
     # Five different workers that were each lost once are no such thing.
     each = [launch(WORKER, "lost", ago=n, index=n) for n in range(1, 6)]

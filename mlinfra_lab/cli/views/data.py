@@ -7,6 +7,7 @@ from pathlib import Path
 from mlinfra_lab import humane
 from mlinfra_lab.cli import view as v
 from mlinfra_lab.cli.base import Listing
+from mlinfra_lab.cli.facts import moment
 from mlinfra_lab.schema.data import Column, ColumnChange, Dataset, DatasetDiff, DatasetVersion
 
 
@@ -26,7 +27,8 @@ def datasetversions(found: Listing[DatasetVersion], _root: Path | None = None) -
     """A dataset's history, newest first."""
     return v.Table(
         (v.Column("Version"), v.Column("Rows", right=True), v.Column("Size", right=True),
-         v.Column("Files", right=True), v.Column("Commit"), v.Column("By"), v.Column("Message"),
+         v.Column("Files", right=True), v.Column("Commit"), v.Column("By"),
+         v.Column("Message", optional=True),
          v.Column("Made")),
         [(v.text(one.ref, strong=True), v.count(one.rows), v.size(one.size), v.count(one.files),
           v.Cell(one.commit[:7], one.commit, dim=True), v.text(one.created_by), v.text(one.message),
@@ -64,11 +66,16 @@ def _columns(columns: tuple[Column, ...]) -> v.Table:
 
 
 def _extreme(text: str | None) -> v.Cell:
-    """A number in full precision is too long to read; anything else is shown as it is."""
+    """A number in full precision is too long to read, and so is a moment to the microsecond."""
+    found = moment(text)
+    if found is not None and text is not None:
+        return v.Cell(f"{found:%Y-%m-%d %H:%M}", text)
+    if text is None or text.lstrip("-").isdigit():
+        return v.text(text)
     try:
-        return v.text(None) if text is None else v.Cell(humane.number(float(text)), text)
+        # Not grouped: 2,013 would be a strange year.
+        return v.Cell(f"{float(text):.6g}", text)
     except ValueError:
-        assert text is not None
         return v.Cell(humane.middle(v.one_line(text), 24), text)
 
 

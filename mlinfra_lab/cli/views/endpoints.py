@@ -16,7 +16,7 @@ def endpoints(found: Listing[Endpoint], _root: Path | None = None) -> v.Table:
     """A row for each endpoint."""
     return v.Table(
         (v.Column("Endpoint"), v.Column("State"), v.Column("Answers with"), v.Column("Revision", right=True),
-         v.Column("URL"), v.Column("Why"), v.Column("Changed")),
+         v.Column("URL"), v.Column("Why", optional=True), v.Column("Changed")),
         [(v.text(one.name, strong=True), v.state(one.state), v.text(_model(one.revision)),
           v.text(one.serving), v.Cell(one.url, link=one.url) if one.url else v.text(None),
           v.text(one.reason), v.when(one.changed)) for one in found],
@@ -51,7 +51,7 @@ def predictions(found: Listing[Prediction], _root: Path | None = None) -> v.Tabl
         (v.Column("Prediction"), v.Column("Answer", right=True), v.Column("Asked"),
          v.Column("Latency", right=True), v.Column("At")),
         [(v.text(one.id, strong=True), v.value(one.prediction),
-          v.Cell(humane.middle(_row(one), 60), v.value(one.row).text, dim=True),
+          v.Cell(humane.cut(_row(one), 60), v.value(one.row).exact, dim=True),
           v.Cell(humane.duration(one.latency), repr(one.latency)), v.when(one.at)) for one in found],
         empty=found.empty,
     )  # fmt: skip

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path, PurePath
 
 from mlinfra_lab import humane
 from mlinfra_lab.cli import view as v
 from mlinfra_lab.cli.base import Listing
 from mlinfra_lab.schema.jobs import JOB_ENDED, Job, JobDetail, JobProgress, Parameter
-
-_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def title(job: Job) -> str:
@@ -21,10 +18,10 @@ def title(job: Job) -> str:
 def jobs(found: Listing[Job], _root: Path | None = None) -> v.Table:
     """A row for each job, newest first."""
     return v.Table(
-        (v.Column("Job"), v.Column("State"), v.Column("Notebook"), v.Column("Parameters"),
+        (v.Column("Job"), v.Column("State"), v.Column("Notebook"), v.Column("Parameters", optional=True),
          v.Column("Took", right=True), v.Column("Asked for")),
         [(v.text(job.id), v.state(job.state), v.Cell(title(job), job.notebook, strong=True),
-          v.Cell(v.pairs(job.parameters, 48), v.value(job.parameters).text, dim=True), _took(job),
+          v.Cell(v.pairs(job.parameters, 48), v.value(job.parameters).exact, dim=True), _took(job),
           v.when(job.created)) for job in found],
         empty=found.empty,
     )  # fmt: skip
@@ -50,7 +47,7 @@ def jobdetail(detail: JobDetail, _root: Path | None = None) -> v.Card:
     cell = (one.error.detail or {}) if one.error is not None else {}
     if cell.get("source"):
         parts.append(v.Code(str(cell["source"]), title="The cell that failed"))
-        parts.append(v.Code(_ANSI.sub("", "\n".join(cell.get("traceback") or ())), title="Its traceback"))
+        parts.append(v.Code("\n".join(cell.get("traceback") or ()), title="Its traceback"))
     elif detail.log.strip() and one.state != "succeeded":
         parts.append(v.Code(_tail(detail.log, 20), title="The end of its log"))
     facts = _facts(one)
@@ -69,7 +66,7 @@ def bar(progress: JobProgress) -> v.Bar:
 def parameters(found: Listing[Parameter], _root: Path | None = None) -> v.Table:
     """What a notebook may be given."""
     return v.Table(
-        (v.Column("Parameter"), v.Column("Type"), v.Column("Default"), v.Column("Help")),
+        (v.Column("Parameter"), v.Column("Type"), v.Column("Default"), v.Column("Help", optional=True)),
         [(v.text(one.name, strong=True), v.text(one.type), v.text(one.default), v.text(one.help))
          for one in found],
         empty=found.empty,
@@ -83,7 +80,7 @@ def _took(job: Job) -> v.Cell:
 def _facts(job: Job) -> list[tuple[str, v.Cell]]:
     facts = []
     if job.parameters:
-        facts.append(("Parameters", v.Cell(v.pairs(job.parameters), v.value(job.parameters).text)))
+        facts.append(("Parameters", v.Cell(v.pairs(job.parameters), v.value(job.parameters).exact)))
     if job.started is not None:
         took = _took(job)
         facts.append(("Took" if job.state in JOB_ENDED else "Runs for", took))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlinfra_lab import humane
@@ -13,23 +14,34 @@ _METRICS = 4
 
 
 def runs(found: Listing[Run], _root: Path | None = None) -> v.Table:
-    """A row for each run, with the metrics that most runs have."""
-    often: dict[str, int] = {}
-    for run in found:
-        for name in run.metrics:
-            often[name] = often.get(name, 0) + 1
-    metrics = sorted(sorted(often, key=lambda name: (-often[name], name))[:_METRICS])
+    """A row for each run, with those metrics and parameters first that tell the runs apart."""
+    metrics = sorted(_telling([run.metrics for run in found])[:_METRICS])
+    params = _telling([run.params for run in found])
     figures = [v.Column(name, right=True) for name in metrics]
     return v.Table(
         (v.Column("Run"), v.Column("Name"), v.Column("State"), *figures,
-         v.Column("Parameters"), v.Column("Job"), v.Column("Took", right=True), v.Column("Started")),
+         v.Column("Parameters"), v.Column("Job", optional=True),
+         v.Column("Took", right=True), v.Column("Started")),
         [(v.Cell(humane.short(run.id), run.id), v.text(run.name, strong=True), v.state(run.status),
           *(v.number(run.metrics.get(name)) for name in metrics),
-          v.Cell(v.pairs(run.params, 40), v.value(run.params).text, dim=True),
+          v.Cell(v.pairs(_ordered(run.params, params), 40), v.value(run.params).exact, dim=True),
           v.text(run.job, dim=True), v.took(run.started, run.ended, run.status == "RUNNING"),
           v.when(run.started)) for run in found],
         empty=found.empty,
     )  # fmt: skip
+
+
+def _telling(things: Sequence[Mapping[str, object]]) -> list[str]:
+    """Names, first those whose values differ, then those that most runs have."""
+    values: dict[str, list[object]] = {}
+    for thing in things:
+        for name, value in thing.items():
+            values.setdefault(name, []).append(value)
+    return sorted(values, key=lambda name: (len(set(values[name])) == 1, -len(values[name]), name))
+
+
+def _ordered(params: dict[str, str], names: list[str]) -> dict[str, str]:
+    return {name: params[name] for name in names if name in params}
 
 
 def run(one: Run, _root: Path | None = None) -> v.Card:

@@ -95,7 +95,7 @@ class AddressBackend(Backend):
         address = self.config.address
         try:
             arguments = (security or Security()).get_connection_args("client")
-            async with asyncio.timeout(2 * _SECONDS):
+            async with asyncio.timeout(_SECONDS + 1):
                 async with rpc(address, connection_args=arguments, timeout=_SECONDS) as scheduler:
                     identity = await scheduler.identity(n_workers=0)
         except ssl.SSLError as error:
