@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mlinfra_lab.version import __version__
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from mlinfra_lab.project import Project
 
 __all__ = ["Project", "__version__", "load_ipython_extension"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import msgspec
 
-from mlinfra_lab import __version__
 from mlinfra_lab.errors import Conflict, ControllerDown
 from mlinfra_lab.schema.common import now
 from mlinfra_lab.schema.control import ControllerBeat
 from mlinfra_lab.storage import Storage, launches, meta
 from mlinfra_lab.storage.database import known_versions
+from mlinfra_lab.version import __version__
 
 BEAT_FILE = "controller.json"
 LOG_FILE = "controller.log"

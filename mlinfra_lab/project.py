@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlinfra_lab.clusters import ClustersService
     from mlinfra_lab.control import Control
     from mlinfra_lab.data import DataService
+    from mlinfra_lab.endpoints import EndpointsService
     from mlinfra_lab.jobs import JobsService
     from mlinfra_lab.lineage import LineageService
     from mlinfra_lab.models import ModelsService

@@ -129,8 +129,20 @@ def run(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     _complete()
     session = Session(Terminal())
-    # Options are read one by one: a line that cannot be parsed must still be answered in JSON.
+    # Looked for by hand: a line that cannot be parsed must still be answered in JSON.
     session.json = "--json" in arguments
+    try:
+        code = _run(arguments, session)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _broken_pipe()
+    finally:
+        if session.opened is not None:
+            session.opened.close()
+    return code
+
+
+def _run(arguments: list[str], session: Session) -> int:
     try:
         with root.make_context("mlinfra", arguments, obj=session) as context:
             value = root.invoke(context)
@@ -138,11 +150,10 @@ def run(argv: Sequence[str] | None = None) -> int:
                 from mlinfra_lab.cli.render import show
 
                 show(value, session.json, session.opened.root if session.opened else None)
-        sys.stdout.flush()
     except click.exceptions.Exit as error:
         return error.exit_code
     except BrokenPipeError:
-        return _broken_pipe()
+        raise
     except (KeyboardInterrupt, click.Abort) as error:
         from mlinfra_lab.cli.report import interrupted
 

@@ -12,7 +12,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +38,9 @@ PATIENCE = 240
 # Logs, in a process of its own as a notebook would: two versions of a scikit-learn model, one written
 # with cloudpickle, and one that does what its rows say.
 LOGGING = """
-import sys, mlflow, numpy as np, pandas as pd
+import os, sys
+from pathlib import Path
+import mlflow, numpy as np, pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 from sklearn.compose import make_column_transformer
@@ -48,30 +49,35 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 random = np.random.default_rng(0)
-table = pd.DataFrame({"temp": random.normal(15, 9, 300), "n": np.arange(300) % 7, "who": ["x", "y", "z"] * 100})
+table = pd.DataFrame(
+    {"temp": random.normal(15, 9, 300), "n": np.arange(300) % 7, "who": ["x", "y", "z"] * 100}
+)
 late = table.temp + random.normal(0, 2, 300) > 15
-signature = ModelSignature(Schema([ColSpec("double", "temp"), ColSpec("long", "n"), ColSpec("string", "who")]))
+columns = [ColSpec("double", "temp"), ColSpec("long", "n"), ColSpec("string", "who")]
 
-def log(name, C, written, **more):
+def log(name, C=1.0, written="skops", **more):
     features = make_column_transformer((StandardScaler(), ["temp", "n"]), (OneHotEncoder(), ["who"]))
     model = make_pipeline(features, LogisticRegression(C=C)).fit(table, late)
     with mlflow.start_run():
-        mlflow.sklearn.log_model(
-            model, name="model", signature=signature, registered_model_name=name, serialization_format=written,
-            pyfunc_predict_fn="predict_proba", pip_requirements=["scikit-learn"], **more,
+        info = mlflow.sklearn.log_model(
+            model, name="model", signature=ModelSignature(Schema(columns)), registered_model_name=name,
+            serialization_format=written, pyfunc_predict_fn="predict_proba",
+            pip_requirements=["scikit-learn"], **more,
         )
+    return Path(info.artifact_path.removeprefix("file://"))
 
-log("flights", 1.0, "skops", input_example=table.head(8))
-log("flights", 0.01, "skops")
-log("pickled", 1.0, "cloudpickle")
-for name in ("broken", "moduleless"):
-    log(name, 1.0, "skops")
+log("flights", input_example=table.head(8))
+log("flights", 0.01)
+log("pickled", written="cloudpickle")
+broken = log("broken") / "model.skops"
+os.truncate(broken, broken.stat().st_size // 2)
+described = log("moduleless") / "MLmodel"
+described.write_text(described.read_text().replace("module: mlflow.sklearn", "module: nobody_has_this"))
 with mlflow.start_run():
     mlflow.pyfunc.log_model(
         name="model", python_model=sys.argv[1], registered_model_name="obedient",
         signature=ModelSignature(Schema([ColSpec("string", "word")])), pip_requirements=["mlflow"],
     )
-print(mlflow.sklearn.load_model("models:/flights/1").predict_proba(table.head(1)).tolist()[0])
 """
 OBEDIENT = """
 import os, time
@@ -103,14 +109,14 @@ def live(initialised: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     script = folder / "obedient.py"
     script.write_text(OBEDIENT)
     logged = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(LOGGING), str(script)],
+        [sys.executable, "-c", LOGGING, str(script)],
+        check=False,
         env=os.environ | project.runs.environment(),
         capture_output=True,
         text=True,
         cwd=folder,
     )
     assert logged.returncode == 0, logged.stderr
-    break_models(project)
     yield project
     try:
         project.controller.down(timeout=60)
@@ -118,18 +124,6 @@ def live(initialised: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         project.close()
         for left in processes_of(folder):
             left.kill()
-
-
-def break_models(project: Project) -> None:
-    """One model's file is cut short, another's loader is a module that nobody has."""
-    for path in (project.state / "mlartifacts").rglob("MLmodel"):
-        text = path.read_text()
-        name = (path.parent / "registered_model_meta").read_text()
-        if "broken" in name:
-            file = path.with_name("model.skops")
-            os.truncate(file, file.stat().st_size // 2)
-        elif "moduleless" in name:
-            path.write_text(text.replace("loader_module: mlflow.sklearn", "loader_module: nobody_has_this"))
 
 
 class Client:
@@ -638,7 +632,7 @@ def test_the_front_ends_in_good_order(live: Project, obedient: Client) -> None:
     mine = Client(live.endpoints.get("obedient"), obedient.token)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         slow = pool.submit(mine.rows, {"word": "slow"})
-        eventually(lambda: slow.running(), 5)
+        eventually(slow.running, 5)
         busy = psutil.Process(front.pid)
         eventually(
             lambda: any(one.status == psutil.CONN_ESTABLISHED for one in busy.net_connections("tcp")), 5
