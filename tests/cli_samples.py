@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
-from mlinfra_lab.schema.lineage import Edge, Node, NodeKind, Trace
+import click
+import msgspec
+
+from mlinfra_lab.cli.base import Command
+from mlinfra_lab.cli.demo import Written
+from mlinfra_lab.demo.traffic import Latency, Traffic
+from mlinfra_lab.schema.clusters import Cluster
+from mlinfra_lab.schema.control import Status, StatusLine
+from mlinfra_lab.schema.data import Column, ColumnChange, Dataset, DatasetDiff, DatasetVersion
+from mlinfra_lab.schema.endpoints import Endpoint, InputColumn, Prediction, Revision
+from mlinfra_lab.schema.jobs import CellTime, Job, JobDetail, JobProgress, Parameter
+from mlinfra_lab.schema.lineage import Edge, Environment, Node, NodeKind, Trace
+from mlinfra_lab.schema.models import Model, ModelVersion
+from mlinfra_lab.schema.project import InitReport
+from mlinfra_lab.schema.runs import Difference, Run, RunComparison
+from mlinfra_lab.schema.tasks import Failure
 
 NOW = dt.datetime(2026, 4, 9, 14, 5, 30, tzinfo=dt.UTC)
 RUN = "4f2c91aa" * 4
 COMMIT = "8d1e0c37" * 5
 ENVIRONMENT = "4f2c91aa77e01234"
 NASTY = '<script>alert("x")</script> & \x1b[31m"quotes"\n'
+
+
+@click.command("broken", cls=Command)
+def broken() -> None:
+    """A fault of ours."""
+    raise RuntimeError("of a kind that nobody expected\nsecond line")
 
 
 def edge(source: tuple[NodeKind, str], target: tuple[NodeKind, str], relation: str = "made") -> Edge:
@@ -59,3 +81,177 @@ def prediction_trace() -> Trace:
         edge(("commit", COMMIT), ("dataset", "weather@1")),
     )
     return Trace(nodes=nodes, edges=edges)
+
+
+YEAR = Column(name="year", type="int64", distinct=1, minimum="2013", maximum="2013", mean=2013.0, std=0.0)
+WHEN = Column(name="at", type="timestamp[us]", minimum="2013-01-01 10:00:00.000000Z", maximum=NASTY, nulls=3)
+V1 = DatasetVersion(
+    dataset="flights",
+    version=1,
+    path="data/flights",
+    md5="ab.dir",
+    commit=COMMIT,
+    files=2,
+    size=4823450,
+    rows=51955,
+    columns=(YEAR, WHEN),
+    message=NASTY,
+    created=NOW,
+    created_by="ada",
+)
+V2 = msgspec.structs.replace(V1, version=2, rows=None, columns=(WHEN,))
+JOB = Job(
+    id="jabcdefgh",
+    notebook="nb/train_flight_delay.ipynb",
+    output="out.ipynb",
+    parameters={"months": [1, 2], "x": NASTY},
+    kernel="python3",
+    state="failed",
+    source_md5="ab",
+    commit=COMMIT,
+    dirty=True,
+    exit_code=1,
+    runs=(RUN,),
+    error=Failure(
+        code="failed",
+        message=f"Cell 3 failed: {NASTY}",
+        hint="See.",
+        detail={"source": NASTY, "traceback": [NASTY]},
+    ),
+    created=NOW,
+    created_by="ada",
+    started=NOW,
+    ended=NOW + dt.timedelta(seconds=72),
+)
+TIMES = (CellTime(index=0, id="a", started=NOW, ended=NOW), CellTime(index=1, id="b", started=NOW))
+ONE = Run(
+    id=RUN,
+    name="logreg",
+    experiment="flights",
+    status="FINISHED",
+    started=NOW,
+    ended=NOW,
+    params={"C": "0.1", "seed": "1"},
+    metrics={"auc": 0.7012, "log_loss": 0.5153},
+    job="jabcdefgh",
+)
+TWO = msgspec.structs.replace(ONE, id="8d1e0c37" * 4, params={"C": "1.0", "seed": "1"}, metrics={"auc": 0.69})
+REVISION = Revision(
+    endpoint="delay",
+    number=1,
+    model="flights-delay",
+    version=2,
+    run=RUN,
+    alias="champion",
+    state="up",
+    columns=(InputColumn(name="hour", type="long"),),
+    created=NOW,
+    created_by="ada",
+)
+ENDPOINT = Endpoint(
+    name="delay",
+    desired=True,
+    state="up",
+    wanted=1,
+    serving=1,
+    url="http://127.0.0.1:8770/delay/invocations",
+    revision=REVISION,
+    created=NOW,
+    changed=NOW,
+)
+PREDICTION = Prediction(
+    id="delay.1.1.0",
+    endpoint="delay",
+    revision=1,
+    at=NOW,
+    event_time=NOW,
+    row={"hour": 16, "x": NASTY},
+    prediction=[0.62, 0.38],
+    latency=0.0019,
+    request="r1",
+)
+VERSION = ModelVersion(
+    name="flights-delay", version=2, source="models:/m-1", run=RUN, aliases=("champion",), created=NOW
+)
+CLUSTER = Cluster(
+    name="local",
+    backend="local",
+    config={"memory": NASTY},
+    desired=True,
+    state="degraded",
+    workers=2,
+    connected=1,
+    address="tls://127.0.0.1:1",
+    dashboard="http://127.0.0.1:2/x/status",
+    reason=NASTY,
+    changed=NOW,
+)
+LATENCY = Latency(requests=3, p50=0.002, p95=0.004, worst=0.1)
+
+ONES: dict[str, Any] = {
+    "Dataset": Dataset(name="flights", path="data/flights", versions=2, latest=V1),
+    "DatasetVersion": V1,
+    "DatasetDiff": DatasetDiff(
+        before=V1,
+        after=V2,
+        rows=None,
+        size=0,
+        columns=(
+            ColumnChange(name="year", before=YEAR, after=None),
+            ColumnChange(name="at", before=WHEN, after=msgspec.structs.replace(WHEN, nulls=4, mean=1.5)),
+        ),
+    ),
+    "InitReport": InitReport(
+        root="/p", made=("DVC", "mlinfra.toml"), taken=("git",), notes=(NASTY,), commit=COMMIT
+    ),
+    "Status": Status(
+        project="p",
+        root="/p",
+        database="sqlite:///x",
+        controller="up",
+        pid=1,
+        since=NOW,
+        notes=(NASTY,),
+        lines=(
+            StatusLine(kind="endpoint", name="delay", desired="revision 1", actual="revision 1"),
+            StatusLine(kind="cluster", name="local", desired="up", actual="starting", why=NASTY),
+        ),
+    ),
+    "Cluster": CLUSTER,
+    "Job": JOB,
+    "JobDetail": JobDetail(
+        job=JOB, progress=JobProgress(cells=9, current=1, times=TIMES), metrics={"auc": 0.7}, log=NASTY
+    ),
+    "Parameter": Parameter(name="C", type="float", default="1.0", help=NASTY),
+    "Run": ONE,
+    "RunComparison": RunComparison(
+        runs=(ONE, TWO),
+        metric="auc",
+        better=ONE.id,
+        metrics=(Difference(name="auc", values=(0.7012, 0.69), differs=True),),
+        params=(
+            Difference(name="C", values=("0.1", None), differs=True),
+            Difference(name="seed", values=("1", "1"), differs=False),
+        ),
+        tags=(Difference(name="same", values=("x", "x"), differs=False),),
+    ),
+    "Model": Model(name="flights-delay", versions=(VERSION,), aliases={"champion": 2}),
+    "ModelVersion": VERSION,
+    "Endpoint": ENDPOINT,
+    "Prediction": PREDICTION,
+    "Traffic": Traffic(
+        rows=100,
+        requests=6,
+        first="a.1.1.0",
+        last="a.1.1.99",
+        mean=0.2,
+        seconds=1.2,
+        singles=LATENCY,
+        batches=Latency(requests=0, p50=0, p95=0, worst=0),
+    ),
+    "Trace": prediction_trace(),
+    "Environment": Environment(
+        hash="4f2c91aa77e01234", python="3.11", platform="Linux", packages=("a==1",), created=NOW
+    ),
+    "Written": Written(path="data/x.parquet", size=2048),
+}

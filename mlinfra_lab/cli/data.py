@@ -39,7 +39,7 @@ def snapshot(session: Session, path: Path, name: str | None, message: str | None
     Commits its own files only. When nothing has changed since the newest version, that one is the answer.
     """
     ref = session.project.data.snapshot(path, name=name, message=message)
-    return waiting.task(session, ref, f"snapshot of {path}")
+    return waiting.task(session, ref, f"snapshot of {path.name or path}")
 
 
 @data.command("list", examples=["data list", "data list --json"])

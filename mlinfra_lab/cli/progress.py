@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mlinfra_lab import humane
 from mlinfra_lab.cli.base import Meter
 
 
@@ -51,11 +52,11 @@ def _bar(title: str) -> Iterator[Meter]:
         transient=True,
     )
     with progress:
-        task = progress.add_task(title, total=None, label="")
+        task = progress.add_task(humane.middle(title, 32), total=None, label="")
 
         def update(
             label: str, done: float = 0, total: float | None = None, line: str = "", failed: bool = False
         ) -> None:
-            progress.update(task, label=label, completed=done, total=total)
+            progress.update(task, label=humane.cut(label, 48), completed=done, total=total)
 
         yield update

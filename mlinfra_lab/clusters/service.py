@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import builtins
 import difflib
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,16 +14,16 @@ from mlinfra_lab import settings
 from mlinfra_lab.clusters import store
 from mlinfra_lab.clusters.backend import Backend
 from mlinfra_lab.clusters.store import SCHEDULER, WORKER, Owner
-from mlinfra_lab.clusters.truth import derive
-from mlinfra_lab.errors import Conflict, Failed, Invalid, InvalidSettings, MLInfraError, NotFound, Unavailable
+from mlinfra_lab.clusters.truth import answered, beside, derive, said
+from mlinfra_lab.clusters.waiting import Controller, wait_for
+from mlinfra_lab.errors import Conflict, Invalid, InvalidSettings, MLInfraError, NotFound
 from mlinfra_lab.plugins import Door
 from mlinfra_lab.schema.clusters import Cluster
 from mlinfra_lab.schema.common import JSON
 from mlinfra_lab.schema.control import Wanted
 from mlinfra_lab.schema.plugins import Plugin
 from mlinfra_lab.schema.tasks import Failure
-from mlinfra_lab.storage import Storage
-from mlinfra_lab.storage.watch import wait as wait_for_change
+from mlinfra_lab.storage import Storage, Unit
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -32,17 +31,6 @@ if TYPE_CHECKING:
 MODULE = "mlinfra_lab.clusters.node"
 CHECK = "mlinfra_lab.clusters.work:check"
 ATTACHABLE = ("up", "degraded")
-CHANGED = "changed in mlinfra.toml; restart to apply"
-
-
-class Controller(Protocol):
-    """What is asked of the controller."""
-
-    def ensure(self) -> None:
-        """Make sure that it is there."""
-
-    def check(self) -> None:
-        """While waiting: see that it still is."""
 
 
 class ClusterRef:
@@ -54,9 +42,13 @@ class ClusterRef:
         The cluster's name.
     """
 
-    def __init__(self, service: ClustersService, name: str) -> None:
+    def __init__(
+        self, name: str, get: Callable[[str], Cluster], storage: Storage, controller: Controller
+    ) -> None:
         self.name = name
-        self._service = service
+        self._get = get
+        self._storage = storage
+        self._controller = controller
 
     def __repr__(self) -> str:
         return f"<cluster {self.name}: {self.cluster.state}>"
@@ -64,7 +56,7 @@ class ClusterRef:
     @property
     def cluster(self) -> Cluster:
         """The cluster as it is now."""
-        return self._service.get(self.name)
+        return self._get(self.name)
 
     def wait(self, timeout: float | None = None, report: Callable[[Cluster], None] | None = None) -> Cluster:
         """Wait until what was asked for is so: all workers connected, or all processes gone.
@@ -85,7 +77,7 @@ class ClusterRef:
         Unavailable
             When the time is over (it goes on), or `ControllerDown` when nobody makes it so.
         """
-        return self._service.wait(self.name, timeout, report)
+        return wait_for(lambda: self.cluster, self._storage, self._controller, timeout, report)
 
 
 class ClustersService:
@@ -133,8 +125,8 @@ class ClustersService:
             rows = store.rows(connection)
             true = {name: self._now(row, store.processes(connection, row)) for name, row in rows.items()}
         left = [row for name, row in true.items() if name not in declared and row.state != "stopped"]
-        return [self._beside(name, true.get(name), declared) for name in declared] + [
-            self._beside(row.name, row, declared) for row in left
+        return [beside(name, true.get(name), spec) for name, spec in declared.items()] + [
+            beside(row.name, row, None) for row in left
         ]
 
     def get(self, name: str) -> Cluster:
@@ -162,20 +154,6 @@ class ClustersService:
         # The file may have been edited since the project was opened.
         return settings.load(self._root).clusters
 
-    def _beside(
-        self, name: str, row: Cluster | None, declared: dict[str, settings.ClusterSettings]
-    ) -> Cluster:
-        spec = declared.get(name)
-        if spec is None:
-            assert row is not None
-            return msgspec.structs.replace(row, reason=row.reason or "no longer in mlinfra.toml")
-        if row is None or row.state == "stopped":
-            known = row or Cluster(name=name, backend=spec.backend, config=spec.config)
-            return msgspec.structs.replace(known, backend=spec.backend, config=spec.config, workers=0)
-        if row.state == "up" and (row.backend, row.config) != (spec.backend, spec.config):
-            return msgspec.structs.replace(row, reason=CHANGED)
-        return row
-
     # -- asking -----------------------------------------------------------------------------------
 
     def start(self, name: str) -> ClusterRef:
@@ -197,12 +175,7 @@ class ClustersService:
         backend = self._checked(name, spec)
         with self._storage.unit(self._actor) as unit:
             row = store.get(unit.connection, name)
-            # What it is, not what was last written: the controller may just be about to write it.
-            if (
-                row is None
-                or not row.desired
-                or self._now(row, store.processes(unit.connection, row)).state == "failed"
-            ):
+            if row is None or not self._goes(unit, row):
                 fresh = Cluster(
                     name=name,
                     backend=spec.backend,
@@ -218,7 +191,7 @@ class ClustersService:
                     arguments = {"name": name, "generation": fresh.generation}
                     unit.task(CHECK, f"cluster:{name}", arguments)
         self._controller.ensure()
-        return ClusterRef(self, name)
+        return ClusterRef(name, self.get, self._storage, self._controller)
 
     def stop(self, name: str) -> ClusterRef:
         """Ask for a cluster to be gone; the processes of one that is not ours to stop live on."""
@@ -229,7 +202,9 @@ class ClustersService:
                 row = msgspec.structs.replace(row, desired=False)
                 store.put(unit, self._now(row, store.processes(unit.connection, row)), row)
                 unit.audit("stop", "cluster", name)
-        return ClusterRef(self, name)
+        if not self._controller.is_down():
+            self._controller.ensure()
+        return ClusterRef(name, self.get, self._storage, self._controller)
 
     def scale(self, name: str, workers: int) -> ClusterRef:
         """Ask for another number of workers, until the cluster is started anew.
@@ -244,11 +219,7 @@ class ClustersService:
         self.get(name)
         with self._storage.unit(self._actor) as unit:
             row = store.get(unit.connection, name)
-            if (
-                row is None
-                or not row.desired
-                or self._now(row, store.processes(unit.connection, row)).state == "failed"
-            ):
+            if row is None or not self._goes(unit, row):
                 raise Conflict(f"Cluster “{name}” is not running.", f"mlinfra cluster start {name}")
             backend = self._backend(row)
             if not backend.starts:
@@ -262,38 +233,11 @@ class ClustersService:
             store.put(unit, derive(scaled, processes), row)
             unit.audit("scale", "cluster", name, {"workers": workers})
         self._controller.ensure()
-        return ClusterRef(self, name)
+        return ClusterRef(name, self.get, self._storage, self._controller)
 
-    def wait(
-        self, name: str, timeout: float | None = None, report: Callable[[Cluster], None] | None = None
-    ) -> Cluster:
-        """Wait until what is desired of a cluster is so; see `ClusterRef.wait`."""
-        end = None if timeout is None else time.monotonic() + timeout
-        goal = "up" if (last := self.get(name)).desired else "stopped"
-        told: Cluster | None = None
-        watcher = self._storage.watcher()
-        try:
-            while True:
-                if report is not None and last != told:
-                    report(told := last)
-                if last.state == goal and last.connected <= last.workers:
-                    return last
-                if last.state == "failed":
-                    raise Failed(f"Cluster “{name}” failed: {last.reason}")
-                if last.desired != (goal == "up"):
-                    raise Conflict(
-                        f"Somebody has {'stopped' if goal == 'up' else 'started'} cluster “{name}”."
-                    )
-                if end is not None and time.monotonic() > end:
-                    why = f" ({last.reason})" if last.reason else ""
-                    raise Unavailable(
-                        f"Cluster “{name}” is {last.state}{why} after {timeout:g} s.", "It goes on."
-                    )
-                self._controller.check()
-                wait_for_change(watcher, 0.5)
-                last = self.get(name)
-        finally:
-            watcher.close()
+    def _goes(self, unit: Unit, row: Cluster) -> bool:
+        # By what it is, not by what was last written: the controller may just be about to write it.
+        return row.desired and self._now(row, store.processes(unit.connection, row)).state != "failed"
 
     def attach(self, name: str | None = None) -> Client:
         """Connect to a cluster that is up, and make it what Dask uses in this process.
@@ -394,7 +338,7 @@ class ClustersService:
                 if not self._backend(row).starts:
                     return row  # its check wrote what is to know
             except MLInfraError as error:
-                return msgspec.structs.replace(row, state="failed", reason=_said(error.message, error.hint))
+                return msgspec.structs.replace(row, state="failed", reason=said(error.message, error.hint))
         return derive(row, processes)
 
     def checked(self, name: str, generation: int, found: JSON | None, failure: Failure | None) -> Cluster:
@@ -405,21 +349,7 @@ class ClustersService:
                 raise NotFound(f"There is no cluster “{name}”.")
             if not row.desired or row.generation != generation:
                 return row
-            if failure is not None:
-                reason = _said(failure.message, failure.hint)
-                return store.put(unit, msgspec.structs.replace(row, state="failed", reason=reason), row)
-            found = found or {}
-            connected = int(found.get("connected", 0))
-            known = msgspec.structs.replace(
-                row,
-                state="up",
-                reason=None,
-                address=found.get("address"),
-                dashboard=found.get("dashboard"),
-                workers=connected,
-                connected=connected,
-            )
-            return store.put(unit, known, row)
+            return store.put(unit, answered(row, found, failure), row)
 
     # -- backends ---------------------------------------------------------------------------------
 
@@ -451,7 +381,3 @@ class ClustersService:
             raise InvalidSettings(
                 f"{place}: {error.message}", error.hint, {"key": ".".join(keys), "line": line}
             ) from error
-
-
-def _said(message: str, hint: str | None) -> str:
-    return f"{message} {hint}" if hint else message

@@ -43,24 +43,19 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 class Processes(msgspec.Struct, frozen=True):
-    """The processes of one start of a cluster.
+    """The processes of one start of a cluster, those that are over as well; newest first."""
 
-    Attributes
-    ----------
-    published
-        What the newest scheduler that said anything has said, whether or not it lives.
-    scheduler
-        The newest launch of the scheduler.
-    ended
-        Launches that are over, newest first.
-    workers
-        How many worker launches are not over.
-    """
+    launches: tuple[Launch, ...] = ()
 
-    published: JSON
-    scheduler: Launch | None
-    ended: tuple[Launch, ...]
-    workers: int
+    @property
+    def scheduler(self) -> Launch | None:
+        """The newest launch of the scheduler."""
+        return next((one for one in self.launches if one.kind == SCHEDULER), None)
+
+    @property
+    def published(self) -> JSON:
+        """What the newest scheduler that said anything has said, whether or not it lives."""
+        return _published(one for one in self.launches if one.kind == SCHEDULER)
 
     @property
     def scheduler_up(self) -> bool:
@@ -70,7 +65,14 @@ class Processes(msgspec.Struct, frozen=True):
     @property
     def any_open(self) -> bool:
         """Whether any process is left."""
-        return self.workers > 0 or (self.scheduler is not None and self.scheduler.state in launches.OPEN)
+        return any(one.state in launches.OPEN for one in self.launches)
+
+    def by_owner(self) -> dict[str, list[Launch]]:
+        """The launches of each owner, newest first."""
+        found: dict[str, list[Launch]] = {}
+        for one in self.launches:
+            found.setdefault(one.owner, []).append(one)
+        return found
 
 
 def get(connection: sa.Connection, name: str) -> Cluster | None:
@@ -112,14 +114,7 @@ def processes(connection: sa.Connection, cluster: Cluster) -> Processes:
         )
         .order_by(launch_table.c.created.desc())
     )
-    found = [from_row(row, Launch) for row in connection.execute(mine)]
-    schedulers = [one for one in found if one.kind == SCHEDULER]
-    return Processes(
-        published=_published(schedulers),
-        scheduler=schedulers[0] if schedulers else None,
-        ended=tuple(one for one in found if one.state not in launches.OPEN),
-        workers=sum(1 for one in found if one.kind == WORKER and one.state in launches.OPEN),
-    )
+    return Processes(tuple(from_row(row, Launch) for row in connection.execute(mine)))
 
 
 def published(connection: sa.Connection, kind: str, owner: Owner) -> JSON:

@@ -8,13 +8,17 @@ import msgspec
 
 from mlinfra_lab.clusters.store import SCHEDULER, Owner, Processes
 from mlinfra_lab.schema.clusters import Cluster
-from mlinfra_lab.schema.common import now
+from mlinfra_lab.schema.common import JSON, now
 from mlinfra_lab.schema.control import Launch
 from mlinfra_lab.schema.tasks import Failure
+from mlinfra_lab.settings import ClusterSettings
 
-# Something that ends by itself this often in this time will not get better by being started again.
+# Something that ends by itself so often in a row, each time so soon, will not get better by being
+# started again.
 ENDS_TOO_OFTEN = 4
-WITHIN = dt.timedelta(seconds=60)
+SOON = dt.timedelta(seconds=60)
+# What may be otherwise the next time; any other error is for a person to mend.
+PASSING = frozenset({"internal", "unavailable"})
 
 
 def derive(row: Cluster, processes: Processes) -> Cluster:
@@ -33,16 +37,20 @@ def derive(row: Cluster, processes: Processes) -> Cluster:
         return row
     if trouble := hopeless(processes):
         return replace(row, state="failed", reason=trouble, connected=0)
-    said = processes.published
-    workers = row.workers or int(said.get("workers", 0))
+    published = processes.published
+    workers = row.workers or int(published.get("workers", 0))
     row = replace(
-        row, workers=workers, address=said.get("address"), dashboard=said.get("dashboard"), connected=0
+        row,
+        workers=workers,
+        address=published.get("address"),
+        dashboard=published.get("dashboard"),
+        connected=0,
     )
     was_up = row.state in ("up", "degraded")
     if not processes.scheduler_up:
         lost = "the scheduler was lost and is being started again" if was_up else _last_end(processes)
         return replace(row, state="degraded" if was_up else "starting", reason=lost)
-    connected = int(said.get("connected", 0))
+    connected = int(published.get("connected", 0))
     row = replace(row, connected=connected)
     if workers and connected >= workers:
         return replace(row, state="up", reason=None)
@@ -52,29 +60,69 @@ def derive(row: Cluster, processes: Processes) -> Cluster:
     return replace(row, state="degraded" if was_up else "starting", reason=missing)
 
 
+def beside(name: str, row: Cluster | None, spec: ClusterSettings | None) -> Cluster:
+    """A cluster as it is (if it was ever asked for), held against how it is declared (if it is).
+
+    At least one of ``row`` and ``spec`` is there.
+    """
+    replace = msgspec.structs.replace
+    if row is None or (spec is not None and row.state == "stopped"):
+        assert spec is not None
+        known = row or Cluster(name=name, backend=spec.backend, config=spec.config)
+        return replace(known, backend=spec.backend, config=spec.config, workers=0)
+    if spec is None:
+        return replace(row, reason=row.reason or "no longer in mlinfra.toml")
+    if row.state == "up" and (row.backend, row.config) != (spec.backend, spec.config):
+        return replace(row, reason="changed in mlinfra.toml; restart to apply")
+    return row
+
+
+def answered(row: Cluster, found: JSON | None, failure: Failure | None) -> Cluster:
+    """A cluster that is not ours to start, after its backend's `check`."""
+    if failure is not None:
+        return msgspec.structs.replace(row, state="failed", reason=said(failure.message, failure.hint))
+    found = found or {}
+    connected = int(found.get("connected", 0))
+    return msgspec.structs.replace(
+        row,
+        state="up",
+        reason=None,
+        address=found.get("address"),
+        dashboard=found.get("dashboard"),
+        workers=connected,
+        connected=connected,
+    )
+
+
+def said(message: str, hint: str | None) -> str:
+    """A reason in one line."""
+    return f"{message} {hint}" if hint else message
+
+
 def hopeless(processes: Processes) -> str | None:
     """Why starting again makes no sense, if it does not."""
-    recent: dict[tuple[str, str], int] = {}
-    for launch in processes.ended:
-        failure = _failure(launch)
-        if failure is not None and failure.code != "internal":
-            return f"{failure.message} {failure.hint or ''}".strip()
-        if launch.ended is not None and now() - launch.ended < WITHIN and _badly(launch):
-            key = (launch.kind, launch.owner)
-            recent[key] = recent.get(key, 0) + 1
-            if recent[key] == ENDS_TOO_OFTEN:
-                return (
-                    f"{_who(launch)} ended {ENDS_TOO_OFTEN} times in {WITHIN.seconds} s, last: "
-                    f"{_how(launch)}. Its log is logs/{launch.kind}-{launch.owner}.log in the state folder."
-                )
+    for mine in processes.by_owner().values():
+        last = mine[0]
+        failure = _failure(last)
+        if failure is not None and failure.code not in PASSING:
+            return said(failure.message, failure.hint)
+        if len(mine) >= ENDS_TOO_OFTEN and all(_badly(one) and _soon(one) for one in mine[:ENDS_TOO_OFTEN]):
+            return (
+                f"{_who(last)} ended {ENDS_TOO_OFTEN} times in a row, last: {_how(last)}. "
+                f"Its log is logs/{last.kind}-{last.owner}.log in the state folder."
+            )
     return None
 
 
 def _last_end(processes: Processes) -> str | None:
-    for launch in processes.ended:
-        if _badly(launch) and launch.ended is not None and now() - launch.ended < WITHIN:
+    for launch in processes.launches:
+        if _badly(launch) and launch.ended is not None and now() - launch.ended < SOON:
             return f"{_who(launch)} ended ({_how(launch)}) and is started again"
     return None
+
+
+def _soon(launch: Launch) -> bool:
+    return launch.ended is not None and launch.ended - (launch.claimed or launch.created) < SOON
 
 
 def _badly(launch: Launch) -> bool:

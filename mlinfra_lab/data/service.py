@@ -63,7 +63,7 @@ class DataService:
         Parameters
         ----------
         path
-            A file or folder of the project; relative to the project's folder, or absolute.
+            A file or folder of the project; relative to the working directory or else to the project.
         name
             The dataset's name; by default the one the path has, else made from the file's name.
         message
@@ -108,9 +108,11 @@ class DataService:
         )
 
     def _data_path(self, path: str | os.PathLike[str]) -> str:
-        given = Path(os.path.normpath(self._root / Path(path).expanduser()))
+        named = Path(path).expanduser()
+        here = named.absolute()
+        given = Path(os.path.normpath(here if here.exists() else self._root / named))
         if not given.exists():
-            raise Invalid(f"There is no {given}.", "Paths are relative to the project's folder.")
+            raise Invalid(f"There is no {given}.", "Paths are relative to here, or to the project's folder.")
         if given.is_symlink():
             raise Invalid(
                 f"{given} is a link to {given.resolve()}.",

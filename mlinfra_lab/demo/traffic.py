@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from mlinfra_lab.errors import Failed, Invalid, Unauthorized, Unavailable
+from mlinfra_lab.humane import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,18 +116,20 @@ def send(
     """
     from mlinfra_lab.demo import flights
 
+    caller = _Caller(url, token)
     if batch < 1 or singles < 0:
-        raise Invalid(f"batch {batch} and singles {singles} make no requests", "say batch >= 1, singles >= 0")
+        raise Invalid(
+            f"Batches of {batch} and {singles} single rows make no requests.", "Say batch >= 1, singles >= 0."
+        )
     table = flights.rows(months)
     if limit is not None:
         table = table.head(limit)
     if table.empty:
-        raise Invalid("there are no flights to send", "raise the limit")
+        raise Invalid("There are no flights to send.", "Raise the limit.")
     ids: list[str] = []
     total = 0.0
     one: list[float] = []
     many: list[float] = []
-    caller = _Caller(url, token)
     begun = time.monotonic()
     try:
         for body in requests(table, batch=batch, singles=singles):
@@ -162,7 +165,7 @@ class _Caller:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Invalid(
-                f"not an endpoint's address: {url}", "it looks like http://127.0.0.1:PORT/NAME/invocations"
+                f"“{url}” is no endpoint's address.", "It looks like http://127.0.0.1:PORT/NAME/invocations."
             )
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._url, self._path = url, parts.path or "/"
@@ -195,8 +198,8 @@ class _Caller:
             # Whether these rows were taken cannot be known from here, so they are not sent a second time.
             self.close()
             raise Unavailable(
-                f"no answer from {self._url} after {answered} rows: {error or type(error).__name__}",
-                "see `mlinfra status`, then send again",
+                f"No answer from {self._url} after {plural(answered, 'row')}: {error or type(error).__name__}.",
+                "See `mlinfra status`, then send again.",
             ) from error
 
     def _refused(self, status: int, content: bytes, answered: int) -> Exception:
@@ -205,11 +208,11 @@ class _Caller:
             message, hint = str(said["message"]), said.get("hint")
         except (ValueError, KeyError, TypeError):
             message, hint = content[:200].decode("utf-8", "replace").strip(), None
-        text = f"{self._url} answered {status} after {answered} rows: {message}"
+        text = f"{self._url} answered {status} after {plural(answered, 'row')}: {message}"
         if status == 401:
-            return Unauthorized(text, hint or "`mlinfra endpoint token NAME` gives the token")
+            return Unauthorized(text, hint or "`mlinfra endpoint token NAME` gives the token.")
         if status == 503:
-            return Unavailable(text, hint or "see `mlinfra status`")
+            return Unavailable(text, hint or "See `mlinfra status`.")
         return (Invalid if 400 <= status < 500 else Failed)(text, hint)
 
     def close(self) -> None:

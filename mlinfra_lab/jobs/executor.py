@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from papermill.utils import merge_kwargs, remove_args
+from traitlets.config import Config
 
 from mlinfra_lab.launched import Claim
 from mlinfra_lab.schema.common import now
@@ -155,9 +157,13 @@ class WatchedEngine(NBClientEngine):  # type: ignore[misc]
             timeout=execution_timeout,
             log=logging.getLogger("papermill"),
         )
-        client = WatchedClient(nb_man, **options)
-        client.watch = watch
-        client.execute()
+        # A kernel on TCP can be listened to by everybody on the machine; a socket in a folder of our
+        # own cannot. mkdtemp makes it readable for this user alone, and its path is short enough.
+        with tempfile.TemporaryDirectory(prefix="mlinfra-") as folder:
+            sockets = {"transport": "ipc", "ip": str(Path(folder) / "k")}
+            client = WatchedClient(nb_man, config=Config({"KernelManager": sockets}), **options)
+            client.watch = watch
+            client.execute()
 
 
 def execute(

@@ -15,6 +15,7 @@ from typing import Any
 
 from mlinfra_lab import humane
 from mlinfra_lab.cli.facts import inline, kind, plain, title
+from mlinfra_lab.cli.view import one_line
 from mlinfra_lab.magics.layout import Arrow, Box, Layout, layout
 from mlinfra_lab.schema.lineage import Node, Trace
 
@@ -169,7 +170,7 @@ def _text(x: int, y: int, text: str, style: str, letter: float, middle: bool = F
 def _whole(box: Box) -> str:
     """What the pointer shows over a box: everything that is known of it."""
     parts = [f"{kind(box.node)} {title(box.node)}", *inline(box.node)]
-    parts += [node.missing for node in (box.node, *box.within) if node.missing]
+    parts += [one_line(node.missing) for node in (box.node, *box.within) if node.missing]
     parts += [f"{kind(node)} {title(node)}" for node in box.within]
     return "\n".join(parts)
 

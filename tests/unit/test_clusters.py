@@ -126,14 +126,7 @@ def launch(kind: str, state: str, ago: float = 10, index: int | None = None, **m
 
 
 def processes(*found: Launch) -> Processes:
-    newest = sorted(found, key=lambda one: one.created, reverse=True)
-    schedulers = [one for one in newest if one.kind == SCHEDULER]
-    return Processes(
-        published=next((one.info for one in schedulers if one.info), {}),
-        scheduler=schedulers[0] if schedulers else None,
-        ended=tuple(one for one in newest if one.state not in launches.OPEN),
-        workers=sum(1 for one in newest if one.kind == WORKER and one.state in launches.OPEN),
-    )
+    return Processes(tuple(sorted(found, key=lambda one: one.created, reverse=True)))
 
 
 def up(connected: int) -> Launch:
@@ -146,56 +139,53 @@ def row(**changes: Any) -> Cluster:
     return Cluster(name="lab", backend="local", config={}, **asked | changes)
 
 
-LOST = launch(SCHEDULER, "lost", info={"address": "tls://127.0.0.1:1", "connected": 2})
+def lost() -> Launch:
+    return launch(SCHEDULER, "lost", info={"address": "tls://127.0.0.1:1", "connected": 2})
 
 
 @pytest.mark.parametrize(
     ("before", "found", "state", "reason"),
     [
-        (row(), processes(), "starting", None),
-        (row(), processes(launch(SCHEDULER, "launching")), "starting", None),
-        (row(), processes(up(0)), "starting", "0 of 2 workers connected"),
-        (row(), processes(up(1)), "starting", "1 of 2 workers connected"),
-        (row(), processes(up(2)), "up", None),
-        (row(state="up"), processes(up(1)), "degraded", "1 of 2 workers connected"),
+        (row(), list, "starting", None),
+        (row(), lambda: [launch(SCHEDULER, "launching")], "starting", None),
+        (row(), lambda: [up(0)], "starting", "0 of 2 workers connected"),
+        (row(), lambda: [up(1)], "starting", "1 of 2 workers connected"),
+        (row(), lambda: [up(2)], "up", None),
+        (row(state="up"), lambda: [up(1)], "degraded", "1 of 2 workers connected"),
         (
             row(state="up"),
-            processes(up(1), launch(WORKER, "lost", index=1)),
+            lambda: [up(1), launch(WORKER, "lost", index=1)],
             "degraded",
             "1 of 2 workers connected; worker 1 ended (killed, or out of memory) and is started again",
         ),
-        (row(state="degraded"), processes(up(2)), "up", None),
+        (row(state="degraded"), lambda: [up(2)], "up", None),
         (
             row(state="up"),
-            processes(LOST),
+            lambda: [lost()],
             "degraded",
             "the scheduler was lost and is being started again",
         ),
         (
             row(),
-            processes(launch(SCHEDULER, "lost")),
+            lambda: [launch(SCHEDULER, "lost")],
             "starting",
             "the scheduler ended (killed, or out of memory) and is started again",
         ),
-        (row(desired=False, state="up"), processes(up(2)), "stopping", None),
-        (row(desired=False, state="stopping"), processes(LOST), "stopped", None),
-        (row(state="failed", reason="why"), processes(up(2)), "failed", "why"),
+        (row(desired=False, state="up"), lambda: [up(2)], "stopping", None),
+        (row(desired=False, state="stopping"), lambda: [lost()], "stopped", None),
+        (row(state="failed", reason="why"), lambda: [up(2)], "failed", "why"),
     ],
 )
-def test_what_it_is(before: Cluster, found: Processes, state: str, reason: str | None) -> None:
-    true = derive(before, found)
+def test_what_it_is(
+    before: Cluster, found: Callable[[], list[Launch]], state: str, reason: str | None
+) -> None:
+    true = derive(before, processes(*found()))
     assert (true.state, true.reason) == (state, reason)
 
 
 def test_only_a_scheduler_that_lives_counts() -> None:
-    dead = launch(SCHEDULER, "running", info={"address": "tls://127.0.0.1:1", "connected": 2})
-    gone = Processes(
-        published=dead.info,
-        scheduler=msgspec.structs.replace(dead, started=1.0),
-        ended=(),
-        workers=2,
-    )
-    true = derive(row(state="up"), gone)
+    dead = msgspec.structs.replace(up(2), started=1.0)
+    true = derive(row(state="up"), processes(dead))
     assert (true.state, true.connected, true.address) == ("degraded", 0, "tls://127.0.0.1:1")
 
 
@@ -207,21 +197,38 @@ def test_an_error_for_people_is_the_end_of_it() -> None:
     assert (true.state, true.reason) == ("failed", "There is no GPU. Use local.")
 
 
+def crash(ago: float, index: int = 0, lived: float = 5) -> Launch:
+    """A worker that was started so long ago and lived so long."""
+    code = "internal" if ago % 2 else "unavailable"
+    one = launch(WORKER, "exited", ago, index, outcome={"error": {"code": code, "message": "No."}})
+    return msgspec.structs.replace(one, ended=one.created + dt.timedelta(seconds=lived))
+
+
 def test_a_crash_is_tried_again_but_not_for_ever() -> None:
-    crash: JSON = {"error": {"code": "internal", "message": "OSError: no space"}}
-    ends = [launch(WORKER, "exited", ago=n, index=0, outcome=crash) for n in range(1, ENDS_TOO_OFTEN)]
-    assert derive(row(), processes(up(1), *ends)).state == "starting"
-    true = derive(row(), processes(up(1), *ends, launch(WORKER, "lost", ago=9, index=0)))
+    often = [crash(10 * n) for n in range(1, ENDS_TOO_OFTEN + 1)]
+    assert derive(row(), processes(up(1), *often[:-1])).state == "starting"
+    true = derive(row(), processes(up(1), *often))
     assert true.state == "failed"
-    assert true.reason is not None
-    assert true.reason.startswith(f"worker 0 ended {ENDS_TOO_OFTEN} times in 60 s, last: ")
-    assert "logs/dask-worker-lab.1.0.log" in true.reason
-    # Five different workers that were each lost once are no such thing.
-    each = [launch(WORKER, "lost", ago=n, index=n) for n in range(1, 6)]
-    assert derive(row(), processes(up(1), *each)).state == "starting"
-    # Nor are five crashes over a long time.
-    old = [launch(WORKER, "lost", ago=40 * n, index=0) for n in range(1, 6)]
-    assert derive(row(), processes(up(1), *old)).state == "starting"
+    assert true.reason == (
+        f"worker 0 ended {ENDS_TOO_OFTEN} times in a row, last: No. "
+        "Its log is logs/dask-worker-lab.1.0.log in the state folder."
+    )
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        # Different workers, each once.
+        lambda: [crash(10, index=n) for n in range(ENDS_TOO_OFTEN)],
+        # One that lives again.
+        lambda: [launch(WORKER, "running", 5, 0), *(crash(10 * n) for n in range(1, ENDS_TOO_OFTEN + 1))],
+        # One that did its work for a while between two ends.
+        lambda: [crash(100 * n, lived=90 if n == 2 else 5) for n in range(1, ENDS_TOO_OFTEN + 1)],
+    ],
+    ids=["each once", "lives", "worked between"],
+)
+def test_what_is_no_crash_loop(found: Callable[[], list[Launch]]) -> None:
+    assert derive(row(), processes(up(1), *found())).state == "starting"
 
 
 def test_owners_read_what_they_wrote() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import ssl
 import stat
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,10 +23,12 @@ import pytest
 from distributed import Client, Security
 from support import eventually, process, processes_of
 
-from mlinfra_lab.clusters import tls
+from mlinfra_lab.clusters import Node, tls
+from mlinfra_lab.clusters.backends.local import LocalBackend, LocalConfig
 from mlinfra_lab.errors import Failed
 from mlinfra_lab.project import Project
 from mlinfra_lab.schema.clusters import Cluster
+from mlinfra_lab.schema.common import JSON
 from mlinfra_lab.storage import tables
 
 Make = Callable[..., Project]
@@ -249,6 +254,24 @@ def test_a_killed_worker_is_replaced(shared: Project) -> None:
     assert shared.clusters.start("lab").wait(60).connected == 2
 
 
+def test_a_scheduler_outlives_a_database_that_cannot_be_written(tmp_path: Path) -> None:
+    said: list[JSON] = []
+
+    def publish(info: JSON) -> None:
+        said.append(info)
+        if len(said) == 1:
+            raise OSError("the disk is full")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    node = Node(
+        cluster="lab", generation=1, role="scheduler", index=0, root=tmp_path, state=tmp_path, before={},
+        stop=threading.Event(), publish=publish, scheduler=dict, wanted=lambda: True,
+    )  # fmt: skip
+    assert LocalBackend(LocalConfig(), tmp_path, tmp_path).run(node) == {"stopped": "asked to"}
+    assert len(said) == 2
+    assert said[0] == said[1]
+
+
 @pytest.mark.slow
 def test_scaling_up_and_down(up: Project) -> None:
     assert up.clusters.scale("lab", 3).wait(60).connected == 3
@@ -291,7 +314,7 @@ def test_a_changed_declaration_is_said_and_applied_at_the_next_start(up: Project
 @pytest.mark.slow
 def test_a_cluster_that_cannot_start_fails_with_the_reason(make_project: Make) -> None:
     project = make_project(toml=f'{LAB}environment = {{ DASK_DISTRIBUTED__SCHEDULER__PICKLE = "false" }}\n')
-    with pytest.raises(Failed, match="the scheduler ended 4 times in 60 s, last: RuntimeError: Pickling"):
+    with pytest.raises(Failed, match="the scheduler ended 4 times in a row, last: RuntimeError: Pickling"):
         project.clusters.start("lab").wait(120)
     failed = state(project)
     assert failed.state == "failed"

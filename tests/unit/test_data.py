@@ -84,6 +84,7 @@ def test_an_output_made_by_hand_is_taken_as_it_is(project: Project) -> None:
     assert git.head(project.root) == mine
 
 
+@pytest.mark.slow
 def test_a_project_in_a_subfolder_with_dvc_above(project: Project, tmp_path: Path) -> None:
     above = tmp_path / "above"
     shutil.copytree(project.root, above, ignore=shutil.ignore_patterns(".mlinfra", "mlinfra.toml"))

@@ -82,14 +82,16 @@ def test_a_copied_project_reads_its_own_cache(project: Project, tmp_path: Path) 
     copied.close()
 
 
+@pytest.mark.slow
 def test_a_cache_elsewhere_is_found(project: Project, tmp_path: Path) -> None:
     elsewhere = tmp_path / "shared cache"
-    run(project.root, "dvc", "cache", "dir", "-q", "--local", str(elsewhere))
+    local = project.root / ".dvc/config.local"
+    local.write_text(f"[cache]\n    dir = {elsewhere}\n")
     put(project, "flights.parquet")
     snapshot(project, "flights.parquet")
     assert cache.cache_folder(project.root) == elsewhere == Path(run(project.root, "dvc", "cache", "dir"))
     assert project.data.open("flights").path.resolve().is_relative_to(elsewhere)
-    run(project.root, "dvc", "cache", "dir", "-q", "--local", "sub/cache")
+    local.write_text("[cache]\n    dir = ../sub/cache\n")
     assert cache.cache_folder(project.root) == Path(run(project.root, "dvc", "cache", "dir"))
 
 
@@ -130,6 +132,7 @@ def test_a_damaged_object_is_not_taken_for_new_data(project: Project) -> None:
     assert len(project.data.log("flights")) == 2
 
 
+@pytest.mark.slow
 def test_missing_objects_come_from_the_remote_or_are_named(project: Project, tmp_path: Path) -> None:
     put(project, "raw/a.parquet")
     put(project, "raw/b.parquet", 20)
@@ -195,6 +198,7 @@ def test_what_is_unknown_is_answered_with_what_is_near(project: Project) -> None
             project.data.get(bad)
 
 
+@pytest.mark.slow
 def test_the_shell_and_notebooks_go_through_a_worker(project: Project, tmp_path: Path) -> None:
     put(project, "data/Flights 2013.parquet")
     version = project.data.snapshot("data/Flights 2013.parquet", message="January").wait(120)

@@ -195,6 +195,7 @@ def test_names_of_tables() -> None:
     assert not any(is_table(name) for name in ("parquet", "a.csv.zip", "README.md", "_SUCCESS"))
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     with pq.ParquetWriter(tmp_path / "x", pa.schema({f"c{i}": pa.float64() for i in range(8)})) as writer:

@@ -13,6 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,7 @@ class Client:
         self.host, self.port, self.path = parts.hostname, parts.port, parts.path
         self.name = endpoint.name
         self.token = token
+        self._used = time.monotonic()
         self._connection = http.client.HTTPConnection(self.host, self.port, timeout=120)
 
     def ask(
@@ -143,6 +145,9 @@ class Client:
     ) -> tuple[int, dict[str, str], Any]:
         sent = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"} | (headers or {})
         data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        if time.monotonic() - self._used > 30:
+            self._connection.close()  # the front closes what is idle for long
+        self._used = time.monotonic()
         try:
             self._connection.request(method, path, data, {key: value for key, value in sent.items() if value})
             answer = self._connection.getresponse()

@@ -49,5 +49,7 @@ def view(value: Any, root: Path | None = None) -> View | None:
     if name not in KNOWN:
         return None
     module = importlib.import_module(KNOWN[name])
-    found: View = getattr(module, name.lower() + ("s" if many else ""))(value, root)
+    # Some things are only ever listed.
+    function = getattr(module, name.lower() + ("s" if many else ""), None)
+    found: View | None = None if function is None else function(value, root)
     return found

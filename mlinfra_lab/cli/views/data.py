@@ -23,6 +23,19 @@ def datasets(found: Listing[Dataset], _root: Path | None = None) -> v.Table:
     )  # fmt: skip
 
 
+def dataset(one: Dataset, _root: Path | None = None) -> v.Card:
+    """A dataset, which is its newest version and how many there were before."""
+    facts = (
+        ("Newest", v.text(one.latest.ref)),
+        ("Versions", v.count(one.versions)),
+        ("Rows", v.count(one.latest.rows)),
+        ("Size", v.size(one.latest.size)),
+        ("Path", v.text(one.path)),
+        ("Changed", v.when(one.latest.created)),
+    )
+    return v.Card("Dataset", one.name, facts=facts)
+
+
 def datasetversions(found: Listing[DatasetVersion], _root: Path | None = None) -> v.Table:
     """A dataset's history, newest first."""
     return v.Table(

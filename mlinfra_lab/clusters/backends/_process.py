@@ -27,6 +27,8 @@ from mlinfra_lab.schema.common import JSON
 LOOPBACK = "127.0.0.1"
 # A scheduler says at most this often how many workers it has: each time is a commit.
 _PUBLISH_SECONDS = 0.25
+_RETRY_SECONDS = 1.0
+_LOOK_SECONDS = 30.0
 _CLOSE_SECONDS = 2.0
 _LEAVE_SECONDS = 4.5
 # How long a worker tries one address before it looks whether the scheduler has another.
@@ -200,11 +202,25 @@ async def _tell(node: Node, server: distributed.Scheduler, prefix: str, more: JS
             "dashboard": f"http://{LOOPBACK}:{port}/{prefix}/status",
             "connected": len(server.workers),
         }
-        if info != last:
-            await asyncio.to_thread(node.publish, info)
+        if info != last and await _published(node, info):
             last = info
-        await counting.changed.wait()
+        if not node.state.exists():
+            log.warning("the project's folder is gone; leaving")
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_RETRY_SECONDS if info != last else _LOOK_SECONDS):
+                await counting.changed.wait()
         await asyncio.sleep(_PUBLISH_SECONDS)
+
+
+async def _published(node: Node, info: JSON) -> bool:
+    try:
+        await asyncio.to_thread(node.publish, info)
+    # Whatever is wrong with the database, a computation that runs must not end because of it.
+    except Exception:
+        log.exception("could not say what has changed; trying again")
+        return False
+    return True
 
 
 # -- worker ---------------------------------------------------------------------------------------
