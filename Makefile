@@ -34,7 +34,7 @@ check: setup lint
 	@$(BIN)/python -m pytest -m 'not slow and not faults' -q
 
 faults: setup
-	@MLINFRA_FAULTS=all $(BIN)/python -m pytest -m faults tests/faults
+	@MLINFRA_FAULTS=all $(BIN)/python -m pytest -m faults
 
 lint: setup
 	@$(BIN)/ruff check --quiet .

@@ -127,9 +127,10 @@ def _cell(project: Project, id: str) -> Described:
         source = reading.source_of(cells[int(index)])
     except (NotFound, IndexError):
         source = None
-    facts = {"cell": int(index), "of": row.notebook, "source": source}
+    number = int(index) + 1  # people count from 1
+    facts = {"cell": number, "of": row.notebook, "source": source}
     missing = None if source is not None else f"The output {row.output} that held the cell is gone."
-    return Node(kind="cell", id=id, title=f"Cell {index}", facts=facts, missing=missing), []
+    return Node(kind="cell", id=id, title=f"Cell {number}", facts=facts, missing=missing), []
 
 
 def _dataset(project: Project, id: str) -> Described:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from filelock import FileLock
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 FILE = "identity.json"
 Arrival = Literal["new", "same", "moved", "copied"]
@@ -57,6 +59,9 @@ def _write(state: Path, identity: Identity) -> None:
 
 def lock(state: Path) -> FileLock:
     """Held while a project is told apart and put right, so that one process does it."""
+    # asyncio comes along with it, and a project that is where it was needs neither.
+    from filelock import FileLock
+
     return FileLock(state / "identity.lock", timeout=60)
 
 

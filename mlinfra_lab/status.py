@@ -25,7 +25,8 @@ def status_of(project: Project) -> Status:
     if beat is not None:
         state = "stale" if control.silent_for(beat) > STALE_SECONDS else "up"
     down = control.is_down()
-    lines = _clusters(project, down) + _endpoints(project, down) + _jobs(project, down) + _tasks(project)
+    at_rest = down and beat is None
+    lines = _clusters(project, at_rest) + _endpoints(project, down) + _jobs(project, down) + _tasks(project)
     return Status(
         project=project.name,
         root=str(project.root),
@@ -51,9 +52,10 @@ def _clusters(project: Project, down: bool) -> list[StatusLine]:
         if why is None and cluster.desired and cluster.state != "up":
             why = _down(down) or f"{cluster.connected} of {cluster.workers} workers are connected"
         desired = "up" if cluster.desired else "stopped"
-        found.append(
-            StatusLine(kind="cluster", name=cluster.name, desired=desired, actual=cluster.state, why=why)
-        )
+        actual: str = cluster.state
+        if cluster.desired and down:
+            actual, why = "stopped", _down(down)
+        found.append(StatusLine(kind="cluster", name=cluster.name, desired=desired, actual=actual, why=why))
     return found
 
 

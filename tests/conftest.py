@@ -9,10 +9,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support import processes_of
+from support import SEED, processes_of
 
 from mlinfra_lab.initialise import initialise
 from mlinfra_lab.project import Project
+
+
+def pytest_report_header() -> str:
+    """How to draw the same moments again."""
+    return f"MLINFRA_SEED={SEED}"
 
 
 @pytest.fixture(scope="session", autouse=True)

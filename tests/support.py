@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +18,11 @@ from mlinfra_lab.project import Project
 from mlinfra_lab.storage import launches
 
 T = TypeVar("T")
+
+SEED = int(os.environ.get("MLINFRA_SEED") or random.SystemRandom().randrange(10**6))
+"""What the moments of the fault tests are drawn from; printed at the head of each test run."""
+ALL = os.environ.get("MLINFRA_FAULTS") == "all"
+"""Whether the whole matrix of faults is run, and not one draw of it."""
 _PAUSE = threading.Event()
 
 
@@ -62,6 +69,13 @@ def outputs(path: Path) -> str:
             text: Any = output.get("text", output.get("data", {}).get("text/plain", ""))
             texts.append("".join(text))
     return "\n".join(texts)
+
+
+def kill(victim: psutil.Process | None) -> None:
+    """SIGKILL, and wait until it is gone."""
+    assert victim is not None
+    victim.kill()
+    psutil.wait_procs([victim], timeout=10)
 
 
 def process(project: Project, kind: str, owner: str | None = None) -> psutil.Process | None:

@@ -75,7 +75,7 @@ class Face(Protocol):
         """The project that is meant."""
 
 
-class Left(KeyboardInterrupt):
+class StoppedWaiting(KeyboardInterrupt):
     """Somebody stopped waiting.
 
     Parameters

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlinfra_lab.cli import complete
-from mlinfra_lab.cli.base import Group, Left, Listing, Session, pass_session, yes_option
+from mlinfra_lab.cli.base import Group, Listing, Session, StoppedWaiting, pass_session, yes_option
 
 if TYPE_CHECKING:
     from mlinfra_lab.clusters import ClusterRef
@@ -115,7 +115,7 @@ def _wait(session: Session, ref: ClusterRef, name: str, timeout: float | None) -
             ref.wait(timeout, report)
     except KeyboardInterrupt:
         say = session.program
-        raise Left(
+        raise StoppedWaiting(
             f"Interrupted; cluster {name} goes on starting.",
             f"{say}cluster show {name} · {say}cluster stop {name}",
         ) from None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlinfra_lab.cli import complete
-from mlinfra_lab.cli.base import Group, Left, Listing, Session, pass_session, yes_option
+from mlinfra_lab.cli.base import Group, Listing, Session, StoppedWaiting, pass_session, yes_option
 
 if TYPE_CHECKING:
     from mlinfra_lab.endpoints import EndpointRef
@@ -57,7 +57,7 @@ def publish(session: Session, model: str, name: str | None, wait: bool, timeout:
                 ref.wait(timeout, report)
         except KeyboardInterrupt:
             say = session.program
-            raise Left(
+            raise StoppedWaiting(
                 f"Interrupted; endpoint {name} goes on starting.",
                 f"{say}endpoint show {name} · {say}endpoint stop {name}",
             ) from None

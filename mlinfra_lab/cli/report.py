@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from mlinfra_lab import errors
-from mlinfra_lab.cli.base import Left, Session
+from mlinfra_lab.cli.base import Session, StoppedWaiting
 from mlinfra_lab.cli.view import block
 
 FAILED, USAGE, NOT_FOUND, CONFLICT, UNAVAILABLE, INTERRUPTED = 1, 2, 3, 4, 5, 130
@@ -74,7 +74,7 @@ def report(error: Exception, session: Session) -> int:
 def interrupted(error: BaseException) -> int:
     """Ctrl-C, or a question that was not answered with yes."""
     click.echo("", err=True)
-    if isinstance(error, Left):
+    if isinstance(error, StoppedWaiting):
         click.echo(error.message, err=True)
         click.echo(f"{_dim('hint:')} {error.hint}", err=True)
     elif isinstance(error, click.Abort):

@@ -56,7 +56,7 @@ class Root(LazyGroup):
 
 def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        from mlinfra_lab import __version__
+        from mlinfra_lab.version import __version__
 
         click.echo(f"mlinfra {__version__}")
         context.exit()

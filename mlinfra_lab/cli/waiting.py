@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mlinfra_lab import humane
-from mlinfra_lab.cli.base import Left, Session
+from mlinfra_lab.cli.base import Session, StoppedWaiting
 
 if TYPE_CHECKING:
     from mlinfra_lab.jobs import JobRef
@@ -33,7 +33,9 @@ def task(session: Session, ref: TaskRef[T], title: str) -> T:
             return ref.wait(report=report)
     except KeyboardInterrupt:
         ref.cancel()
-        raise Left(f"Interrupted; {title} was asked to stop.", "Nothing is left half-done.") from None
+        raise StoppedWaiting(
+            f"Interrupted; {title} was asked to stop.", "Nothing is left half-done."
+        ) from None
 
 
 def job(session: Session, ref: JobRef) -> JobDetail:
@@ -52,7 +54,7 @@ def job(session: Session, ref: JobRef) -> JobDetail:
             return ref.wait(on_progress=progress)
     except KeyboardInterrupt:
         say = session.program
-        raise Left(
+        raise StoppedWaiting(
             f"Interrupted; job {ref.id} goes on.", f"{say}job show {ref.id} · {say}job cancel {ref.id}"
         ) from None
 

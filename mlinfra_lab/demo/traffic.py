@@ -198,7 +198,7 @@ class _Caller:
             # Whether these rows were taken cannot be known from here, so they are not sent a second time.
             self.close()
             raise Unavailable(
-                f"No answer from {self._url} after {plural(answered, 'row')}: {error or type(error).__name__}.",
+                f"No answer from {self._url} after {plural(answered, 'row')}: {error}.",
                 "See `mlinfra status`, then send again.",
             ) from error
 

@@ -113,7 +113,7 @@ class Request:
             elif name == b"content-type":
                 self.kind = value.partition(b";")[0].strip().lower()
             elif name == b"content-length":
-                self.length = int(value) if value.isdigit() else 0
+                self.length = int(value) if value.isdigit() and len(value) < 19 else 0
             elif name == b"content-encoding":
                 self.encoding = value.strip().lower()
             elif name == b"x-request-id" and _REQUEST_ID.match(value):

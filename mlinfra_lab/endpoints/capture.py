@@ -299,6 +299,8 @@ class Writer:
                 now = (self.segment, self._size)
                 if self._fd >= 0 and now != self._synced:
                     os.fsync(self._fd)
+                    if now[0] != self._synced[0]:
+                        sync_folder(self._folder)  # a new file's name is the folder's to keep
                     self._synced = now
             finally:
                 for fd in full:
@@ -318,6 +320,15 @@ class Writer:
         self._closed = True
         self._seal()
         self.sync()
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _private(path: str, flags: int) -> int:

@@ -63,6 +63,7 @@ class Front:
         self._broken: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._last: Seen | None = None
+        self._closed = False
 
     def url_of(self, name: str) -> str:
         """Where an endpoint's predictions are asked for."""
@@ -70,6 +71,8 @@ class Front:
 
     def apply(self, seen: Seen) -> None:
         """Make it so; called in the event loop."""
+        if self._closed:
+            return
         desired = {name: one for name, one in seen.view.endpoints.items() if one.desired}
         for name in self._app.served.keys() - desired.keys():
             self._forget(self._app.served.pop(name))
@@ -172,6 +175,7 @@ class Front:
 
     async def close(self) -> None:
         """Give everything back; requests are over by now."""
+        self._closed = True
         for served in self._app.served.values():
             self._forget(served)
         self._app.served.clear()
@@ -269,7 +273,7 @@ async def serve(project: Project, claim: launched.Claim) -> JSON:
     leaving = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, leaving.set)
-    listener = await listen.obtain(project, leaving)
+    listener = await listen.obtain(project.storage, project.settings.serving, leaving)
     if listener is None:
         return {}
     address = listen.Address.of(listener)

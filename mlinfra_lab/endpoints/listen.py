@@ -9,7 +9,8 @@ import socket
 from typing import NamedTuple
 
 from mlinfra_lab.endpoints import store
-from mlinfra_lab.project import Project
+from mlinfra_lab.settings import ServingSettings
+from mlinfra_lab.storage import Storage
 
 log = logging.getLogger(__name__)
 _AGAIN_SECONDS = 1.0
@@ -69,12 +70,11 @@ def who_listens(port: int) -> str | None:
     return None
 
 
-async def obtain(project: Project, leaving: asyncio.Event) -> socket.socket | None:
+async def obtain(storage: Storage, settings: ServingSettings, leaving: asyncio.Event) -> socket.socket | None:
     """The project's port; tried again until it is free. ``None`` when told to leave before."""
-    settings = project.settings.serving
     told: str | None = None
     while not leaving.is_set():
-        port = settings.port or await asyncio.to_thread(store.port, project.storage) or 0
+        port = settings.port or await asyncio.to_thread(store.port, storage) or 0
         try:
             listener = bind(settings.host, port)
         except OSError as error:
@@ -82,13 +82,13 @@ async def obtain(project: Project, leaving: asyncio.Event) -> socket.socket | No
             if reason != told:
                 log.warning("%s", reason)
                 told = reason
-            await asyncio.to_thread(_write_down, project, reason)
+            await asyncio.to_thread(_write_down, storage, reason)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_AGAIN_SECONDS):
                     await leaving.wait()
             continue
         if port == 0:
-            await asyncio.to_thread(store.keep_port, project.storage, Address.of(listener).port)
+            await asyncio.to_thread(store.keep_port, storage, Address.of(listener).port)
         return listener
     return None
 
@@ -100,6 +100,6 @@ def _reason(host: str, port: int, error: OSError) -> str:
     return f"The front cannot listen on port {port} of {host}{taken}: {what}. It tries again every second."
 
 
-def _write_down(project: Project, reason: str) -> None:
-    with project.storage.unit() as unit:
+def _write_down(storage: Storage, reason: str) -> None:
+    with storage.unit() as unit:
         store.not_listening(unit, reason)

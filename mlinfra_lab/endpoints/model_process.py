@@ -19,7 +19,7 @@ import msgspec
 
 from mlinfra_lab import launched
 from mlinfra_lab.endpoints import signature, store, wire
-from mlinfra_lab.endpoints.predict import Predictor, form, import_libraries
+from mlinfra_lab.endpoints.backends.pyfunc import Predictor, form, import_libraries
 from mlinfra_lab.errors import Failed, InvalidRequest, MLInfraError
 from mlinfra_lab.project import Project
 from mlinfra_lab.schema.common import JSON

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mlinfra_lab.endpoints import signature, store
+from mlinfra_lab.endpoints.capture import sync_folder
 from mlinfra_lab.errors import Failed, Invalid, MLInfraError
 from mlinfra_lab.schema.common import JSON
 from mlinfra_lab.schema.endpoints import InputColumn, Revision
@@ -110,8 +111,10 @@ def fetch(project: Project, version: ModelVersion) -> Path:
 
 
 def _rename(got: Path, folder: Path) -> None:
-    for path in got.rglob("*"):
-        if path.is_file() and not path.is_symlink():
+    for path in (got, *got.rglob("*")):
+        if path.is_dir():
+            sync_folder(path)
+        else:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
     try:
@@ -119,6 +122,7 @@ def _rename(got: Path, folder: Path) -> None:
     except OSError:
         if not folder.is_dir():
             raise  # else another endpoint of the same model was faster
+    sync_folder(folder.parent)
 
 
 def _load(folder: Path, version: ModelVersion) -> Model:

@@ -199,7 +199,7 @@ def execute(
             log_output=True,
         )
     except PapermillExecutionError as error:
-        cell = watch.times[-1].index if watch.times else None
+        cell = _number(watch)
         return 1, Failure(
             code="failed",
             message=f"Cell {cell} failed: {error.ename}: {error.evalue}",
@@ -214,7 +214,7 @@ def execute(
             },
         )
     except DeadKernelError as error:
-        cell = watch.times[-1].index if watch.times else None
+        cell = _number(watch)
         return DEAD_KERNEL, Failure(
             code="failed",
             message=f"The kernel died in cell {cell}: {error}.",
@@ -222,3 +222,8 @@ def execute(
             detail={"cell": cell},
         )
     return 0, None
+
+
+def _number(watch: Watch) -> int | None:
+    """Number of the cell that ran last, counted from 1 as people do."""
+    return watch.times[-1].index + 1 if watch.times else None

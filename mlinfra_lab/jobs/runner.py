@@ -134,7 +134,7 @@ def _prepare_environ(project: Project, job: Job, environment: str | None) -> Non
         "MLINFRA_ENVIRONMENT": environment or "",
     }
     # Last, so that what the person named wins over what we guess.
-    os.environ |= project.jobs.env(job.id)
+    os.environ |= project.jobs.take_env(job.id)
 
 
 def _leave_trace(unit: Unit, project: Project, job: Job, runs: list[Run], ending: Ending) -> None:

@@ -227,12 +227,15 @@ class JobsService:
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(dict(env)))
 
-    def env(self, id: str) -> dict[str, str]:
-        """The variables given to a job."""
+    def take_env(self, id: str) -> dict[str, str]:
+        """The variables given to a job, for its runner alone: the file is gone afterwards."""
+        path = self.folder(id) / "env"
         try:
-            return msgspec.json.decode((self.folder(id) / "env").read_bytes(), type=dict[str, str])
+            env = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
         except FileNotFoundError:
             return {}
+        path.unlink()
+        return env
 
     def _resolve(self, notebook: str | os.PathLike[str]) -> Path:
         path = Path(notebook).expanduser()
@@ -311,6 +314,8 @@ class JobsService:
                 store.cancel(unit, job.id)
             if job.state == "running":
                 self._control.ensure()
+            else:
+                self.take_env(job.id)
         return self.get(job.id)
 
     def wait(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mlinfra_lab import errors
-from mlinfra_lab.cli.base import Group, Left, Listing, Session, load
+from mlinfra_lab.cli.base import Group, Listing, Session, StoppedWaiting, load
 from mlinfra_lab.cli.shell import Root
 from mlinfra_lab.cli.view import block
 from mlinfra_lab.magics.face import Notebook
@@ -117,7 +117,7 @@ def run(name: str, line: str, face: Notebook) -> Any:
         raise short(usage(error)) from None
     except click.Abort:
         raise short(errors.Conflict("Nothing was done.")) from None
-    except Left as left:
+    except StoppedWaiting as left:
         raise short(left) from None
     except errors.MLInfraError as error:
         raise short(error) from None

@@ -21,12 +21,21 @@ from mlinfra_lab.schema.runs import Run
 
 JOB_TAG = "mlinfra.job"
 _CHUNK = 500  # SQLite takes a limited number of parameters in one statement
+# CROSS JOIN keeps SQLite from reading all runs once for each experiment.
 _RUN = """
 SELECT r.run_uuid, r.name, e.name, r.status, r.start_time, r.end_time
-FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id
+FROM runs r CROSS JOIN experiments e ON e.experiment_id = r.experiment_id
 """
-# What MLflow's own search orders by when nothing is asked.
-_NEWEST = " ORDER BY r.start_time IS NULL, r.start_time DESC, r.run_uuid LIMIT ?"
+_OF_TAG = """
+WHERE r.run_uuid IN (SELECT run_uuid FROM tags WHERE key = ? AND value = ?) AND r.lifecycle_stage = 'active'
+ORDER BY r.start_time, r.run_uuid
+"""
+# In the order of MLflow's own search when none is asked for.
+_NEWEST = """
+SELECT run_uuid FROM runs
+WHERE lifecycle_stage = 'active' AND experiment_id IN (SELECT experiment_id FROM experiments WHERE {})
+ORDER BY start_time DESC, run_uuid LIMIT ?
+"""
 
 
 class LoggedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +97,8 @@ class SqliteStore:
                 f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=10, isolation_level=None
             )
             try:
+                # A connection lives for one question, so it must not read the whole file into a cache first.
+                connection.execute("PRAGMA mmap_size = 1073741824")
                 connection.execute("BEGIN")
                 yield connection
             finally:
@@ -114,15 +125,12 @@ class SqliteStore:
 
     def newest(self, limit: int, experiment: str | None = None) -> list[Run]:
         """The newest runs that are not deleted, of one experiment (by name) or of all."""
-        where, values = " WHERE r.lifecycle_stage = 'active'", []
-        if experiment is None:
-            where += " AND e.lifecycle_stage = 'active'"
-        else:
-            where, values = where + " AND e.name = ?", [experiment]
+        which = ("lifecycle_stage = ?", "active") if experiment is None else ("name = ?", experiment)
         with self.read() as connection:
             if connection is None:
                 return []
-            return _filled(connection, connection.execute(_RUN + where + _NEWEST, (*values, limit)))
+            rows = connection.execute(_NEWEST.format(which[0]), (which[1], limit))
+            return _by_id(connection, [id for (id,) in rows])
 
     def get(self, ids: Iterable[str]) -> list[Run]:
         """Runs by their full ids, deleted ones too, in the order asked for; unknown ids are left out."""
@@ -130,11 +138,7 @@ class SqliteStore:
         with self.read() as connection:
             if connection is None:
                 return []
-            rows: list[tuple[Any, ...]] = []
-            for part in _chunks(wanted):
-                rows += connection.execute(f"{_RUN} WHERE r.run_uuid IN ({_marks(part)})", part)
-            found = {run.id: run for run in _filled(connection, rows)}
-        return [found[id] for id in wanted if id in found]
+            return _by_id(connection, wanted)
 
     def matching(self, prefix: str, limit: int) -> list[str]:
         """Ids that begin with ``prefix`` (plain letters and digits), of runs that are not deleted."""
@@ -154,12 +158,7 @@ class SqliteStore:
         with self.read() as connection:
             if connection is None:
                 return []
-            rows = connection.execute(
-                f"{_RUN} JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = ? AND t.value = ?"
-                " WHERE r.lifecycle_stage = 'active' ORDER BY r.start_time, r.run_uuid",
-                (JOB_TAG, job),
-            )
-            return _filled(connection, rows)
+            return _filled(connection, connection.execute(_RUN + _OF_TAG, (JOB_TAG, job)))
 
     def logged_models(self, run: str) -> list[LoggedModel]:
         """The models that a run logged and that are not deleted, oldest first."""
@@ -178,6 +177,15 @@ class SqliteStore:
 def _logged(row: tuple[Any, ...]) -> LoggedModel:
     id, name, created, location, run = row
     return LoggedModel(id=id, name=name, created=moment(created), location=location, run=run)
+
+
+def _by_id(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Run]:
+    """The runs of these ids that there are, in this order."""
+    rows: list[tuple[Any, ...]] = []
+    for part in _chunks(ids):
+        rows += connection.execute(f"{_RUN} WHERE r.run_uuid IN ({_marks(part)})", part)
+    found = {run.id: run for run in _filled(connection, rows)}
+    return [found[id] for id in ids if id in found]
 
 
 def _filled(connection: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> list[Run]:

@@ -40,7 +40,11 @@ def command(*words: str) -> Callable[[], object]:
 
 def say(name: str, value: float, target: float | None = None, beside: str = "") -> None:
     """One line of the table, in milliseconds."""
-    held = "" if target is None else f"  (target {target * 1000:,.0f} ms: {'held' if value < target else 'MISSED'})"
+    held = (
+        ""
+        if target is None
+        else f"  (target {target * 1000:,.0f} ms: {'held' if value < target else 'MISSED'})"
+    )
     print(f"{name:<46} {value * 1000:>9,.1f} ms{held}  {beside}", flush=True)
 
 
@@ -78,7 +82,8 @@ def jobs(folder: Path, project: Project) -> None:
 
     done = seconds(submit, 5)
     theirs = seconds(
-        command(sys.executable, "-m", "papermill", str(path), str(folder / "out.ipynb"), "--no-progress-bar"), 5
+        command(sys.executable, "-m", "papermill", str(path), str(folder / "out.ipynb"), "--no-progress-bar"),
+        5,
     )
     say("job: submit to first cell", statistics.median(first[1:]))
     say("job: submit to done", done, None, f"papermill's command {theirs:.2f} s, ratio {done / theirs:.2f}")

@@ -222,7 +222,11 @@ def test_migrating_from_several_processes_at_once_is_safe(storage: Storage) -> N
 
 
 def test_moments_sort_as_text(storage: Storage) -> None:
-    moments = [now(), dt.datetime(2026, 1, 1, tzinfo=dt.UTC), dt.datetime(2026, 1, 1, 0, 0, 0, 1, tzinfo=dt.UTC)]
+    moments = [
+        now(),
+        dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+        dt.datetime(2026, 1, 1, 0, 0, 0, 1, tzinfo=dt.UTC),
+    ]
     with storage.unit("ada") as unit:
         for moment in moments:
             unit.connection.execute(

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support import eventually, process, write_notebook
+from support import ALL, SEED, eventually, kill, process, write_notebook
 
 from mlinfra_lab.jobs import JobRef
 from mlinfra_lab.project import Project
@@ -23,10 +22,6 @@ from mlinfra_lab.schema.jobs import JOB_ENDED
 from mlinfra_lab.storage import launches
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
-
-SEED = int(os.environ.get("MLINFRA_SEED") or random.SystemRandom().randrange(10**6))
-ALL = os.environ.get("MLINFRA_FAULTS") == "all"
-print(f"MLINFRA_SEED={SEED}")
 
 POINTS = [
     "controller.committed",
@@ -39,18 +34,15 @@ POINTS = [
 LOSES_THE_JOB = {"child.claimed", "runner.started", "runner.executed"}
 
 
-def kill(victim: psutil.Process | None) -> None:
-    assert victim is not None
-    victim.kill()
-    psutil.wait_procs([victim], timeout=10)
-
-
 def counting(project: Project, seconds: float = 0) -> tuple[Path, Path]:
     """A notebook that leaves a line each time it runs to its end, and where it leaves it."""
     lines = project.root / "lines"
     notebook = write_notebook(
         project.root / "count.ipynb",
-        [f"import time; time.sleep({seconds})", f"with open({str(lines)!r}, 'a') as file: file.write('ran\\n')"],
+        [
+            f"import time; time.sleep({seconds})",
+            f"with open({str(lines)!r}, 'a') as file: file.write('ran\\n')",
+        ],
     )
     return notebook, lines
 
@@ -65,7 +57,9 @@ def check_true(job: JobRef, lines: Path) -> None:
         assert ran == 1
 
 
-@pytest.mark.parametrize("point", POINTS if ALL else [random.Random(SEED).choice(POINTS), "controller.spawned"])
+@pytest.mark.parametrize(
+    "point", POINTS if ALL else [random.Random(SEED).choice(POINTS), "controller.spawned"]
+)
 def test_a_process_that_dies_at_the_worst_moment(
     project: Project, point: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,8 +154,8 @@ def test_a_worker_killed_during_a_snapshot_makes_one_version(project: Project, m
 
 def _is_kernel_of(one: psutil.Process, project: Project) -> bool:
     try:
-        return (
-            "ipykernel" in " ".join(one.cmdline()) and one.environ().get("MLINFRA_PROJECT") == str(project.root)
+        return "ipykernel" in " ".join(one.cmdline()) and one.environ().get("MLINFRA_PROJECT") == str(
+            project.root
         )
     except psutil.Error:
         return False

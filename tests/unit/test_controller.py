@@ -58,7 +58,8 @@ def test_a_second_controller_leaves_the_first_alone(project: Project) -> None:
 def test_a_job_goes_on_when_its_controller_is_killed_and_is_adopted(project: Project) -> None:
     flag = project.root / "flag"
     notebook = write_notebook(
-        project.root / "a.ipynb", [f"import os, time\nwhile not os.path.exists({str(flag)!r}): time.sleep(0.1)"]
+        project.root / "a.ipynb",
+        [f"import os, time\nwhile not os.path.exists({str(flag)!r}): time.sleep(0.1)"],
     )
     job = project.jobs.submit(notebook)
     eventually(lambda: (progress := job.detail.progress) and progress.current is not None, 60)
@@ -77,7 +78,8 @@ def test_a_job_goes_on_when_its_controller_is_killed_and_is_adopted(project: Pro
 def test_an_older_controller_hands_over_and_its_job_goes_on(project: Project) -> None:
     flag = project.root / "flag"
     notebook = write_notebook(
-        project.root / "a.ipynb", [f"import os, time\nwhile not os.path.exists({str(flag)!r}): time.sleep(0.1)"]
+        project.root / "a.ipynb",
+        [f"import os, time\nwhile not os.path.exists({str(flag)!r}): time.sleep(0.1)"],
     )
     job = project.jobs.submit(notebook)
     eventually(lambda: process(project, "runner"), 60)
@@ -152,7 +154,8 @@ def test_a_pid_that_is_somebody_else_s_now_is_neither_adopted_nor_killed(project
         token = launches.commit(unit, "worker", "1")
         unit.connection.execute(
             sa.text(
-                "UPDATE launches SET state='running', pid=:pid, started=:started, boot=:boot WHERE token=:token"
+                "UPDATE launches SET state='running', pid=:pid, started=:started, boot=:boot "
+                "WHERE token=:token"
             ),
             {"pid": me.pid, "started": me.create_time() - 100, "boot": launches.boot(), "token": token},
         )
@@ -247,8 +250,6 @@ def test_sqlite_on_a_network_file_system_is_refused_with_the_ways_out(tmp_path: 
     assert "state_dir" in str(error.value.hint)
     assert "PostgreSQL" in str(error.value.hint)
     refuse_network(tmp_path)
-
-
 
 
 def test_the_state_is_nobody_else_s_to_read(project: Project) -> None:

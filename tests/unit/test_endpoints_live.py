@@ -74,14 +74,15 @@ broken = log("broken") / "model.skops"
 os.truncate(broken, broken.stat().st_size // 2)
 described = log("moduleless") / "MLmodel"
 described.write_text(described.read_text().replace("module: mlflow.sklearn", "module: nobody_has_this"))
-with mlflow.start_run():
-    mlflow.pyfunc.log_model(
-        name="model", python_model=sys.argv[1], registered_model_name="obedient",
-        signature=ModelSignature(Schema([ColSpec("string", "word")])), pip_requirements=["mlflow"],
-    )
+for name, script in zip(("obedient", "deadly"), sys.argv[1:]):
+    with mlflow.start_run():
+        mlflow.pyfunc.log_model(
+            name="model", python_model=script, registered_model_name=name,
+            signature=ModelSignature(Schema([ColSpec("string", "word")])), pip_requirements=["mlflow"],
+        )
 """
 OBEDIENT = """
-import os, time
+import os, sys, time
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
@@ -98,6 +99,13 @@ class Obedient(PythonModel):
 
 set_model(Obedient())
 """
+DEADLY = (
+    OBEDIENT
+    + """
+if sys.argv[0].endswith("model_process.py"):
+    os.kill(os.getpid(), 9)
+"""
+)
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +115,11 @@ def live(initialised: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with (folder / "mlinfra.toml").open("a") as file:
         file.write(f"\n[serving]\nmax_body = {LIMIT}\n")
     project = Project(folder)
-    script = folder / "obedient.py"
-    script.write_text(OBEDIENT)
+    scripts = {folder / "obedient.py": OBEDIENT, folder / "deadly.py": DEADLY}
+    for path, text in scripts.items():
+        path.write_text(text)
     logged = subprocess.run(
-        [sys.executable, "-c", LOGGING, str(script)],
+        [sys.executable, "-c", LOGGING, *map(str, scripts)],
         check=False,
         env=os.environ | project.runs.environment(),
         capture_output=True,
@@ -449,13 +458,15 @@ def test_a_switch_under_requests_loses_none(live: Project) -> None:
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for one in threads:
         one.start()
-    endpoint = live.endpoints.publish("flights/2", "switching").wait(PATIENCE)
+    try:
+        endpoint = live.endpoints.publish("flights/2", "switching").wait(PATIENCE)
+        second = client.rows(ROW)["predictions"][0]
+        eventually(lambda: process(live, "model", "switching.1") is None, 30)
+    finally:
+        stop.set()
+        for one in threads:
+            one.join()
     assert (endpoint.serving, endpoint.state) == (2, "up")
-    second = client.rows(ROW)["predictions"][0]
-    eventually(lambda: process(live, "model", "switching.1") is None, 30)
-    stop.set()
-    for one in threads:
-        one.join()
     assert not failures
     assert first != second
     assert {id.split(".")[1]: prediction for id, prediction in ids} == {"1": first, "2": second}
@@ -487,9 +498,9 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one(
     eventually(lambda: process(live, "model", f"delay.{reference.number}") is None, 30)
 
 
-def test_a_first_revision_that_cannot_be_loaded(live: Project) -> None:
-    with pytest.raises(Failed, match="cannot be loaded"):
-        live.endpoints.publish("broken", "hopeless").wait(PATIENCE)
+def test_a_first_revision_whose_process_dies_while_it_loads(live: Project) -> None:
+    with pytest.raises(Failed, match="died 3 times while it loaded the model"):
+        live.endpoints.publish("deadly", "hopeless").wait(PATIENCE)
     found = live.endpoints.get("hopeless")
     assert (found.state, found.serving) == ("failed", None)
     live.endpoints.stop("hopeless")
@@ -549,48 +560,54 @@ def test_publishing_twice_in_a_row_and_stopping(live: Project) -> None:
 # -- kill -9 --------------------------------------------------------------------------------------
 
 
-def hammer(live: Project, name: str, count: int, row: dict[str, Any]) -> tuple[list[str], list[int], Any]:
-    """Requests from several threads; what was acknowledged, other statuses, and a way to end it."""
-    stop, ids, statuses = threading.Event(), [], []
-    endpoint, token = live.endpoints.get(name), live.endpoints.token(name)
+class Hammer:
+    """Requests from several threads: what was acknowledged, and what else was said."""
 
-    def ask() -> None:
+    def __init__(self, live: Project, name: str, row: dict[str, Any]) -> None:
+        self.ids: list[str] = []
+        self.statuses: set[int] = set()
+        self._stop = threading.Event()
+        arguments = (live.endpoints.get(name), live.endpoints.token(name), row)
+        self._threads = [threading.Thread(target=self._ask, args=arguments) for _ in range(3)]
+
+    def _ask(self, endpoint: Endpoint, token: str, row: dict[str, Any]) -> None:
         client = Client(endpoint, token)
-        while not stop.is_set():
+        while not self._stop.is_set():
             try:
                 status, answer = client.post({"dataframe_records": [row, row]})
             except (OSError, http.client.HTTPException):
-                stop.wait(0.05)
+                self._stop.wait(0.05)
                 continue
+            self.statuses.add(status)
             if status == 200:
-                ids.extend(answer["prediction_ids"])
-            else:
-                statuses.append(status)
+                self.ids.extend(answer["prediction_ids"])
 
-    threads = [threading.Thread(target=ask) for _ in range(count)]
-    for one in threads:
-        one.start()
+    def more(self, count: int) -> None:
+        """Wait until so many more were acknowledged."""
+        before = len(self.ids)
+        eventually(lambda: len(self.ids) >= before + count, 120)
 
-    def end() -> None:
-        stop.set()
-        for one in threads:
+    def __enter__(self) -> Hammer:
+        for one in self._threads:
+            one.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for one in self._threads:
             one.join()
-
-    return ids, statuses, end
 
 
 def test_the_model_process_is_killed_under_requests(live: Project, delay: Client) -> None:
-    ids, statuses, end = hammer(live, "delay", 3, ROW)
-    eventually(lambda: len(ids) > 20, 60)
-    victim = process(live, "model", "delay.1")
-    assert victim is not None
-    victim.kill()
-    before = len(ids)
-    eventually(lambda: len(ids) > before + 20, 120)
-    end()
-    assert set(statuses) <= {503}
-    assert len(set(ids)) == len(ids)
-    for id in ids[:: max(1, len(ids) // 100)]:
+    with Hammer(live, "delay", ROW) as hammer:
+        hammer.more(20)
+        victim = process(live, "model", "delay.1")
+        assert victim is not None
+        victim.kill()
+        hammer.more(20)
+    assert hammer.statuses <= {200, 503}
+    assert len(set(hammer.ids)) == len(hammer.ids)
+    for id in hammer.ids:
         assert live.endpoints.prediction(id).row == ROW
     again = process(live, "model", "delay.1")
     assert again is not None
@@ -599,23 +616,20 @@ def test_the_model_process_is_killed_under_requests(live: Project, delay: Client
 
 def test_the_front_is_killed_under_requests(live: Project, delay: Client) -> None:
     url = live.endpoints.get("delay").url
-    ids, _, end = hammer(live, "delay", 3, ROW)
-    eventually(lambda: len(ids) > 20, 60)
-    victim = process(live, "front")
     model = process(live, "model", "delay.1")
-    assert victim is not None
-    assert model is not None
-    victim.kill()
-    before = len(ids)
-    eventually(lambda: len(ids) > before + 20, 120)
-    end()
+    with Hammer(live, "delay", ROW) as hammer:
+        hammer.more(20)
+        victim = process(live, "front")
+        assert victim is not None
+        victim.kill()
+        hammer.more(20)
     eventually(lambda: live.endpoints.get("delay").state == "up", 30)
     assert live.endpoints.get("delay").url == url, "the port is kept"
     assert process(live, "model", "delay.1") == model, "the model process was not the worse for it"
-    assert len(set(ids)) == len(ids)
-    for id in ids:
+    assert len(set(hammer.ids)) == len(hammer.ids)
+    for id in hammer.ids:
         assert live.endpoints.prediction(id).row == ROW
-    assert len({id.split(".")[2] for id in ids}) >= 2, "a new front begins a new segment"
+    assert len({id.split(".")[2] for id in hammer.ids}) == 2, "a new front begins a new segment"
 
 
 def test_a_request_that_kills_and_one_that_fails(live: Project, obedient: Client) -> None:

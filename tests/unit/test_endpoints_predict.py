@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlinfra_lab.endpoints.predict import form, frame, plain
+from mlinfra_lab.endpoints.backends.pyfunc import form, frame, plain
 from mlinfra_lab.errors import Failed, InvalidRequest
 from mlinfra_lab.schema.endpoints import InputColumn
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from support import eventually, outputs, process, write_notebook
@@ -57,7 +58,7 @@ def test_a_failed_cell_is_failed_and_named(project: Project) -> None:
     job = project.jobs.submit(notebook, output=output).wait(120).job
     assert (job.state, job.exit_code) == ("failed", 1)
     assert job.error is not None
-    assert "Cell 1" in job.error.message
+    assert "Cell 2" in job.error.message
     assert "ZeroDivisionError" in job.error.message
     assert job.error.detail is not None
     assert job.error.detail["source"] == "1 / 0"
@@ -126,7 +127,8 @@ def test_a_queued_job_waits_its_turn_and_is_cancelled_at_once(make_project: Call
 def test_variables_given_to_a_job_reach_it_and_no_row(project: Project) -> None:
     secret = "correct horse battery staple"
     notebook = write_notebook(
-        project.root / "a.ipynb", ["import os, hashlib", "print(len(os.environ['TOKEN']), os.environ.get('LEAK'))"]
+        project.root / "a.ipynb",
+        ["import os, hashlib", "print(len(os.environ['TOKEN']), os.environ.get('LEAK'))"],
     )
     os.environ["LEAK"] = "from the shell"
     try:
@@ -135,11 +137,31 @@ def test_variables_given_to_a_job_reach_it_and_no_row(project: Project) -> None:
     finally:
         del os.environ["LEAK"]
     assert f"{len(secret)} None" in outputs(project.root / detail.job.output)
+    for file in project.state.rglob("*"):
+        if file.is_file():
+            assert secret.encode() not in file.read_bytes(), file
+
+
+def test_variables_wait_in_a_file_only_their_owner_can_read(make_project: Callable[..., Project]) -> None:
+    project = make_project(toml="[jobs]\nat_once = 1\n")
+    blocker = project.jobs.submit(write_notebook(project.root / "b.ipynb", ["import time; time.sleep(300)"]))
+    job = project.jobs.submit(write_notebook(project.root / "a.ipynb", ["1"]), env={"TOKEN": "secret"})
     kept = project.jobs.folder(job.id) / "env"
     assert kept.stat().st_mode & 0o777 == 0o600
-    for file in project.state.rglob("*"):
-        if file.is_file() and file != kept:
-            assert secret.encode() not in file.read_bytes(), file
+    job.cancel()
+    assert not kept.exists()
+    blocker.cancel()
+
+
+def test_the_kernel_mlinfra_knows_the_magics(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernelspec of ``kernels/``, found as Jupyter finds one that is installed."""
+    monkeypatch.setenv("JUPYTER_PATH", str(Path(__file__).parents[2]))
+    notebook = write_notebook(
+        project.root / "a.ipynb", ["jobs = %job list", "print(len(jobs))"], kernel="mlinfra"
+    )
+    detail = project.jobs.submit(notebook).wait(120)
+    assert detail.job.state == "succeeded", detail
+    assert outputs(project.root / detail.job.output).split() == ["1"]
 
 
 def test_the_source_is_kept_as_it_was_submitted(make_project: Callable[..., Project]) -> None:
@@ -159,13 +181,14 @@ def test_the_source_is_kept_as_it_was_submitted(make_project: Callable[..., Proj
 
 def test_a_missing_notebook_is_named_with_the_nearest(project: Project) -> None:
     write_notebook(project.root / "train.ipynb", [])
-    with pytest.raises(NotFound, match="trian.ipynb") as error:
+    with pytest.raises(NotFound, match=r"trian\.ipynb") as error:
         project.jobs.submit(project.root / "trian.ipynb")
     assert "train.ipynb" in str(error.value.hint)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "not json", "[]", '{"cells": 1}', '{"nbformat": 4, "cells": [{}]}', '{"nbformat": 2, "cells": []}']
+    "text",
+    ["", "not json", "[]", '{"cells": 1}', '{"nbformat": 4, "cells": [{}]}', '{"nbformat": 2, "cells": []}'],
 )
 def test_a_corrupt_notebook_is_refused(project: Project, text: str) -> None:
     path = project.root / "bad.ipynb"
@@ -200,7 +223,9 @@ def test_types_are_held_against_the_defaults(project: Project, given: dict[str, 
 
 def test_parameters_are_read_with_type_default_and_help(project: Project) -> None:
     notebook = write_notebook(
-        project.root / "a.ipynb", [], 'C = 1.0  # inverse "strength"\nmonths: list[int] = [1, 2]\npath = "a#b"'
+        project.root / "a.ipynb",
+        [],
+        'C = 1.0  # inverse "strength"\nmonths: list[int] = [1, 2]\npath = "a#b"',
     )
     found = [(one.name, one.type, one.default, one.help) for one in project.jobs.parameters(notebook)]
     assert found == [
@@ -242,4 +267,6 @@ def test_an_unknown_job_is_answered_with_those_that_begin_alike(project: Project
 def _kernel(project: Project):  # type: ignore[no-untyped-def]
     runner = process(project, "runner")
     assert runner is not None
-    return next(child for child in runner.children(recursive=True) if "ipykernel" in " ".join(child.cmdline()))
+    return next(
+        child for child in runner.children(recursive=True) if "ipykernel" in " ".join(child.cmdline())
+    )

@@ -75,7 +75,8 @@ def test_the_environment_overrides_the_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [(5, 5), ("5", 5), ("2 KiB", 2048), ("1.5 kB", 1500), ("1G", 10**9), ("3MiB", 3 * 2**20)]
+    ("text", "size"),
+    [(5, 5), ("5", 5), ("2 KiB", 2048), ("1.5 kB", 1500), ("1G", 10**9), ("3MiB", 3 * 2**20)],
 )
 def test_sizes(text: int | str, size: int) -> None:
     assert parse_size(text) == size

@@ -1,0 +1,1 @@
+"""What predicts behind an endpoint; the heavy libraries are imported here."""
