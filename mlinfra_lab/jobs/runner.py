@@ -23,7 +23,7 @@ from mlinfra_lab.launched import Claim
 from mlinfra_lab.project import Project
 from mlinfra_lab.schema.common import JSON
 from mlinfra_lab.schema.jobs import CellTime, Job, JobState
-from mlinfra_lab.schema.runs import Run
+from mlinfra_lab.schema.runs import LoggedModel
 from mlinfra_lab.schema.tasks import Failure
 from mlinfra_lab.storage import Unit
 
@@ -82,13 +82,14 @@ def main(project: Project, claim: Claim) -> JSON:
     if stop.reason and ending.state != "succeeded":
         _say_stopped(project, job, stop.reason, ending)
     faults.point("runner.executed")
-    runs = project.runs.of_job(job.id)
+    # Read before the unit is opened: a store that is not SQLite is read by a task, which writes rows.
+    made = {run.id: project.runs.logged_models(run.id) for run in project.runs.of_job(job.id)}
     with claim.end(job.created_by) as unit:
-        made = tuple(run.id for run in runs)
         if store.end(
-            unit, job.id, claim.token, ending.state, ending.exit_code, ending.error, made, ending.environment
-        ):
-            _leave_trace(unit, project, job, runs, ending)
+            unit, job.id, claim.token, ending.state, ending.exit_code, ending.error, tuple(made),
+            ending.environment,
+        ):  # fmt: skip
+            _leave_trace(unit, job, made, ending)
             unit.audit(ending.state, "job", job.id)
     return {"state": ending.state}
 
@@ -96,9 +97,13 @@ def main(project: Project, claim: Claim) -> JSON:
 def _execute(project: Project, claim: Claim, job: Job, stop: Stop, ending: Ending) -> None:
     ending.environment = project.lineage.record_environment(job.kernel)
     _prepare_environ(project, job, ending.environment)
+    preparing = None if project.runs.ready() else project.runs.prepare()
     # papermill takes seconds to import; the job can be stopped meanwhile.
     from mlinfra_lab.jobs.executor import Watch, execute
 
+    if preparing is not None:
+        # Two first jobs at once would both make MLflow's tables, and one of them would fail.
+        preparing.wait()
     folder = project.jobs.folder(job.id)
     watch = Watch(folder / "progress.json", claim, project.settings.jobs.grace)
     stop.act = watch.stop
@@ -137,20 +142,20 @@ def _prepare_environ(project: Project, job: Job, environment: str | None) -> Non
     os.environ |= project.jobs.take_env(job.id)
 
 
-def _leave_trace(unit: Unit, project: Project, job: Job, runs: list[Run], ending: Ending) -> None:
+def _leave_trace(unit: Unit, job: Job, made: dict[str, list[LoggedModel]], ending: Ending) -> None:
     unit.link("notebook", job.notebook, "job", job.id, "ran", {"md5": job.source_md5})
     if job.commit:
         unit.link("commit", job.commit, "job", job.id, "at", {"dirty": job.dirty})
     if ending.environment:
         unit.link("environment", ending.environment, "job", job.id, "in")
-    for run in runs:
-        unit.link("job", job.id, "run", run.id, "made")
-        for model in project.runs.logged_models(run.id):
+    for run, models in made.items():
+        unit.link("job", job.id, "run", run, "made")
+        for model in models:
             cell = _cell_at(ending.times, model.created)
             if cell is not None:
                 id = f"{job.id}#{cell.index}"
                 detail = {"model": model.id, "name": model.name, "cell": cell.id}
-                unit.link("cell", id, "run", run.id, "logged the model", detail)
+                unit.link("cell", id, "run", run, "logged the model", detail)
                 unit.link("job", job.id, "cell", id, "executed")
 
 

@@ -67,6 +67,14 @@ def start(storage: Storage, id: str, launch: str) -> Job | None:
     return None if row is None else from_row(row, Job)
 
 
+# MLflow shows a run that nobody ended as running for ever.
+_CLOSE_RUNS = "mlinfra_lab.runs.work:close_runs"
+
+
+def _close_runs(unit: Unit, id: str) -> None:
+    unit.task(_CLOSE_RUNS, "runs:store", {"job": id, "status": "KILLED"})
+
+
 def end(
     unit: Unit,
     id: str,
@@ -86,6 +94,8 @@ def end(
         )
     )
     unit.changed("job", id, "updated")
+    if state in ("cancelled", "timed_out"):
+        _close_runs(unit, id)
     return done.rowcount == 1
 
 
@@ -126,3 +136,4 @@ def runner_gone(unit: Unit, job: Job, timed_out: bool, error: Failure | None = N
         .values(state=state, error=error, ended=now())
     )
     unit.changed("job", job.id, "updated")
+    _close_runs(unit, job.id)

@@ -9,13 +9,13 @@ import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
 from mlinfra_lab.errors import Invalid, NotFound
 from mlinfra_lab.models import store
 from mlinfra_lab.schema.models import Model, ModelVersion
-from mlinfra_lab.schema.runs import Run
+from mlinfra_lab.schema.runs import LoggedModel, Run
 from mlinfra_lab.tasks import TaskRef, TasksService
 
 WORK = "mlinfra_lab.models.work"
@@ -27,22 +27,6 @@ _VERSION_LIKE = re.compile(r"[vV]\d+\Z")
 # `ModelsService.list` would shadow the type in annotations.
 Models = list[Model]
 Reader = Callable[[], AbstractContextManager[sqlite3.Connection | None]]
-
-
-class Logged(Protocol):
-    """What registering must know of a model that a run logged."""
-
-    @property
-    def id(self) -> str:
-        """MLflow's id of the model."""
-
-    @property
-    def name(self) -> str:
-        """The name it was logged under."""
-
-    @property
-    def uri(self) -> str:
-        """MLflow's URI of its files."""
 
 
 class ModelsService:
@@ -72,7 +56,7 @@ class ModelsService:
         registry: Reader | None,
         is_own: bool,
         find_run: Callable[[str], Run],
-        logged_models: Callable[[str], list[Logged]],
+        logged_models: Callable[[str], list[LoggedModel]],
         own_runs: Callable[[str], bool],
     ) -> None:
         self._state = state

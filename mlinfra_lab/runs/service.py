@@ -17,8 +17,8 @@ import msgspec
 from mlinfra_lab.errors import Invalid, NotFound, Unavailable
 from mlinfra_lab.runs import compare as comparing
 from mlinfra_lab.runs import relocate as relocating
-from mlinfra_lab.runs.store import LoggedModel, SqliteStore
-from mlinfra_lab.schema.runs import Run, RunComparison
+from mlinfra_lab.runs.store import SqliteStore
+from mlinfra_lab.schema.runs import LoggedModel, Run, RunComparison
 from mlinfra_lab.settings import MLflowSettings
 from mlinfra_lab.tasks import TaskRef, TasksService
 
@@ -124,6 +124,11 @@ class RunsService:
         if not self.tracking_uri.startswith("file:"):
             return None
         return Path(unquote(urlsplit(self.tracking_uri).path))
+
+    @property
+    def reads_directly(self) -> bool:
+        """Whether runs are read from the store's own file, and not by a task."""
+        return self._store is not None
 
     def ready(self) -> bool:
         """Whether the store was made, by the installed MLflow, and has the project's experiment."""

@@ -14,10 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from mlinfra_lab.errors import Conflict, Unavailable
-from mlinfra_lab.schema.runs import Run
+from mlinfra_lab.schema.runs import LoggedModel, Run
 
 JOB_TAG = "mlinfra.job"
 _CHUNK = 500  # SQLite takes a limited number of parameters in one statement
@@ -36,31 +34,6 @@ SELECT run_uuid FROM runs
 WHERE lifecycle_stage = 'active' AND experiment_id IN (SELECT experiment_id FROM experiments WHERE {})
 ORDER BY start_time DESC, run_uuid LIMIT ?
 """
-
-
-class LoggedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that a run logged.
-
-    Attributes
-    ----------
-    id
-        MLflow's id (``m-…``); ``models:/ID`` names its files.
-    created
-        When it was logged: the cell that ran at that moment logged it.
-    location
-        Where its files lie.
-    """
-
-    id: str
-    name: str
-    created: dt.datetime
-    location: str
-    run: str | None = None
-
-    @property
-    def uri(self) -> str:
-        """MLflow's URI of the model's files."""
-        return f"models:/{self.id}"
 
 
 class SqliteStore:

@@ -30,6 +30,31 @@ class Run(Wire, frozen=True, kw_only=True):
     job: str | None = None
 
 
+class LoggedModel(Wire, frozen=True, kw_only=True):
+    """A model that a run logged.
+
+    Attributes
+    ----------
+    id
+        MLflow's id (``m-…``); ``models:/ID`` names its files.
+    created
+        When it was logged: the cell that ran at that moment logged it.
+    location
+        Where its files lie.
+    """
+
+    id: str
+    name: str
+    created: dt.datetime
+    location: str
+    run: str | None = None
+
+    @property
+    def uri(self) -> str:
+        """MLflow's URI of the model's files."""
+        return f"models:/{self.id}"
+
+
 class Difference(Wire, frozen=True, kw_only=True):
     """One parameter, metric or tag by run, in the order of the comparison's runs."""
 
