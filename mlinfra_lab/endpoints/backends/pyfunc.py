@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import decimal
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +22,31 @@ def import_libraries() -> None:
     """Import what loading any model needs, which takes longer than the loading."""
     import pandas  # noqa: F401
     from mlflow import pyfunc  # noqa: F401
+
+
+@contextlib.contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Let an import of a module that was not imported yet fail, as if it was not installed."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+def _import_skops(folder: Path) -> None:
+    """Import what reads a model that skops wrote, and no more than that.
+
+    skops imports every module that scikit-learn has, one of which imports torch where it is installed:
+    two seconds and 200 MB that no scikit-learn model needs.
+    """
+    if "serialization_format: skops" not in (folder / "MLmodel").read_text(encoding="utf-8"):
+        return
+    with _without("torch"), contextlib.suppress(ModuleNotFoundError):
+        import skops.io  # noqa: F401
 
 
 class Predictor:
@@ -44,7 +71,9 @@ class Predictor:
         from mlflow import pyfunc
 
         try:
-            self._model = pyfunc.load_model(str(folder))
+            _import_skops(folder)
+            # What it would warn of, versions that differ, takes it a second to find out.
+            self._model = pyfunc.load_model(str(folder), suppress_warnings=True)
         except ModuleNotFoundError as error:
             raise MissingDependency(
                 f"The model needs the module “{error.name}”, which is not installed.",
