@@ -63,7 +63,7 @@ class DataService:
         Parameters
         ----------
         path
-            A file or folder of the project; relative to the working directory or else to the project.
+            A file or folder of the project; relative to the working directory, or else to the project.
         name
             The dataset's name; by default the one the path has, else made from the file's name.
         message
@@ -109,8 +109,9 @@ class DataService:
 
     def _data_path(self, path: str | os.PathLike[str]) -> str:
         named = Path(path).expanduser()
-        here = named.absolute()
-        given = Path(os.path.normpath(here if here.exists() else self._root / named))
+        here = Path(os.path.normpath(named.absolute()))
+        mine = here.exists() and here.resolve().is_relative_to(self._root)
+        given = here if mine or named.is_absolute() else Path(os.path.normpath(self._root / named))
         if not given.exists():
             raise Invalid(f"There is no {given}.", "Paths are relative to here, or to the project's folder.")
         if given.is_symlink():

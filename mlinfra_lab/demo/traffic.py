@@ -109,6 +109,8 @@ def send(
     ------
     Invalid
         The endpoint refused a request (the message is its own).
+    Failed
+        The endpoint answered without keeping the rows.
     Unauthorized
         The token is wrong.
     Unavailable
@@ -135,6 +137,11 @@ def send(
         for body in requests(table, batch=batch, singles=singles):
             answer, seconds = caller.post(body, len(ids))
             (one if "dataframe_records" in body else many).append(seconds)
+            if answer["prediction_ids"] is None:
+                raise Failed(
+                    f"After {len(ids)} rows the endpoint answered, but could not keep what it answered.",
+                    "Its disk may be full; see `mlinfra endpoint show`.",
+                )
             ids += answer["prediction_ids"]
             total += sum(probability(prediction) for prediction in answer["predictions"])
             if report is not None:

@@ -72,7 +72,7 @@ class ModelsService:
     def list(self) -> Models:
         """All registered models by name, each with its versions, newest first."""
         if self._registry is None:
-            return self._tasks.submit(f"{WORK}:find", _key(), {"name": None}, Models).wait()
+            return self._tasks.ask(f"{WORK}:find", {"name": None}, Models)
         with self._registry() as connection:
             return [] if connection is None else store.models(connection)
 
@@ -113,7 +113,7 @@ class ModelsService:
 
     def _model(self, name: str) -> Model | None:
         if self._registry is None:
-            found = self._tasks.submit(f"{WORK}:find", _key(), {"name": name}, Models).wait()
+            found = self._tasks.ask(f"{WORK}:find", {"name": name}, Models)
             return found[0] if found else None
         with self._registry() as connection:
             return None if connection is None else store.model(connection, name)
@@ -125,7 +125,9 @@ class ModelsService:
             hint = f"Did you mean “{near[0]}”?"
         else:
             hint = (
-                f"There are: {', '.join(names)}." if names else "mlinfra model register RUN NAME makes one."
+                f"There are: {', '.join(names)}."
+                if names
+                else "mlinfra model register RUN --name NAME makes one."
             )
         raise NotFound(f"There is no model “{name}”.", hint)
 
@@ -139,9 +141,7 @@ class ModelsService:
         A registry that only MLflow's client can read is asked by `work.is_own`.
         """
         if self._registry is None:
-            return self._tasks.submit(
-                f"{WORK}:is_own", _key(), {"name": version.name, "version": version.version}, bool
-            ).wait()
+            return self._tasks.ask(f"{WORK}:is_own", {"name": version.name, "version": version.version}, bool)
         with self._registry() as connection:
             if connection is None:
                 return False
@@ -216,11 +216,6 @@ class ModelsService:
         self.get(f"{name}/{version}")
         args = {"name": name, "version": version, "alias": alias}
         return self._tasks.submit(f"{WORK}:promote", f"models:{name}", args, ModelVersion)
-
-
-def _key() -> str:
-    # A key of its own: questions need not wait for one another.
-    return f"models:read:{uuid.uuid4().hex}"
 
 
 def _split(ref: str) -> tuple[str, str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 import sqlite3
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from importlib import metadata
@@ -242,15 +241,10 @@ class RunsService:
         """The models that a run (by its full id) logged, oldest first."""
         if self._store is not None:
             return self._store.logged_models(run)
-        ref = self._tasks.submit(
-            f"{WORK}:logged_models", f"runs:read:{uuid.uuid4().hex}", {"run": run}, LoggedModels
-        )
-        return ref.wait()
+        return self._tasks.ask(f"{WORK}:logged_models", {"run": run}, LoggedModels)
 
     def _ask(self, args: dict[str, object]) -> Runs:
-        # A key of its own: questions need not wait for one another.
-        ref = self._tasks.submit(f"{WORK}:search", f"runs:read:{uuid.uuid4().hex}", args, Found)
-        return ref.wait().restored()
+        return self._tasks.ask(f"{WORK}:search", args, Found).restored()
 
 
 def _absolute(uri: str, root: Path) -> str:

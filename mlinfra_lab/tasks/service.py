@@ -15,6 +15,7 @@ from mlinfra_lab.errors import Conflict, NotFound, Unavailable, from_failure
 from mlinfra_lab.schema.common import JSON
 from mlinfra_lab.schema.tasks import TASK_ENDED, Progress, Task
 from mlinfra_lab.storage import Storage
+from mlinfra_lab.storage.unit import new_id
 from mlinfra_lab.storage.watch import wait as wait_for_change
 from mlinfra_lab.tasks import report, store
 
@@ -89,6 +90,8 @@ class TasksService:
         self._storage = storage
         self._actor = actor
         self._control = control
+        self.perform: Callable[[str, JSON], object] | None = None
+        """Set in a task worker: does work right there."""
 
     def submit(
         self, work: str, key: str, args: JSON, kind: type[T], idempotent: bool = True, id: str | None = None
@@ -104,6 +107,16 @@ class TasksService:
             task = unit.task(work, key, args, idempotent, id)
         self._control.ensure()
         return TaskRef(self, task, kind)
+
+    def ask(self, work: str, args: JSON, kind: type[T]) -> T:
+        """Have something read by a task worker and wait for it; in a worker, read it right here.
+
+        A worker that waited for another one would wait for ever where there is only one.
+        """
+        if self.perform is not None:
+            return msgspec.convert(msgspec.to_builtins(self.perform(work, args)), kind)
+        # A key of its own: questions need not wait for one another.
+        return self.submit(work, new_id("ask:"), args, kind).wait()
 
     def ref(self, id: str, kind: type[T]) -> TaskRef[T]:
         """A handle on a task that somebody else queued."""

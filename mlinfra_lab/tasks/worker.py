@@ -63,6 +63,11 @@ def perform(project: Project, task: Task, token: str) -> None:
     path.unlink(missing_ok=True)
 
 
+def _silent(project: Project) -> Report:
+    """A report nobody reads, for work that is done as part of other work."""
+    return Report(project.tasks.progress_file("inner"), lambda: False)
+
+
 def main(project: Project, claim: launched.Claim) -> JSON:
     """Take tasks until told to leave or idle for too long."""
     leaving = False
@@ -72,6 +77,7 @@ def main(project: Project, claim: launched.Claim) -> JSON:
         leaving = True
 
     signal.signal(signal.SIGTERM, leave)
+    project.tasks.perform = lambda work, args: resolve(work)(project, args, _silent(project))
     watcher = project.storage.watcher()
     done, idle_since = 0, time.monotonic()
     while not leaving and time.monotonic() - idle_since < project.settings.tasks.idle:

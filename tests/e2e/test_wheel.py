@@ -43,11 +43,18 @@ def test_a_folder_gets_the_tutorial_from_an_installed_wheel(wheel: Path, tmp_pat
     environment = tmp_path / "env"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
     python = environment / "bin" / "python"
-    subprocess.run(
-        [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--python", str(python),
-         str(wheel)],
-        check=True,
-    )  # fmt: skip
+    install = [
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--offline",
+        "--no-deps",
+        "--python",
+        str(python),
+        str(wheel),
+    ]
+    subprocess.run([sys.executable, "-m", *install], check=True)
     libraries = next(Path(path) for path in sys.path if path.endswith("site-packages"))
     (site,) = environment.glob("lib/python*/site-packages")
     # A .pth file would bring in the editable install as well; plain paths do not read those.

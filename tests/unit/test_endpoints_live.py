@@ -282,6 +282,13 @@ def test_health_and_version(live: Project, delay: Client) -> None:
     assert delay.ask("GET", "/delay/version", headers={"Authorization": ""})[0] == 401
 
 
+def test_a_skops_model_does_not_bring_torch_along(live: Project, delay: Client) -> None:
+    serving = process(live, "model", "delay.1")
+    assert serving is not None
+    loaded = [one.path for one in serving.memory_maps()] if psutil.LINUX else []
+    assert not any("torch" in path for path in loaded)
+
+
 # -- bad input ------------------------------------------------------------------------------------
 
 

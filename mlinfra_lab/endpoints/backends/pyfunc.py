@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import decimal
+import importlib
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,17 +24,18 @@ def import_libraries() -> None:
     from mlflow import pyfunc  # noqa: F401
 
 
-@contextlib.contextmanager
-def _without(module: str) -> Iterator[None]:
-    """Let an import of a module that was not imported yet fail, as if it was not installed."""
-    if module in sys.modules:
-        yield
-        return
-    sys.modules[module] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[module]
+class _Absent:
+    """A finder that finds nothing for one module, as if it was not installed.
+
+    A ``None`` in ``sys.modules`` would do the same to an import, but scipy looks there by itself.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name == self._module:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 def _import_skops(folder: Path) -> None:
@@ -45,8 +46,12 @@ def _import_skops(folder: Path) -> None:
     """
     if "serialization_format: skops" not in (folder / "MLmodel").read_text(encoding="utf-8"):
         return
-    with _without("torch"), contextlib.suppress(ModuleNotFoundError):
-        import skops.io  # noqa: F401
+    absent = _Absent("torch")
+    sys.meta_path.insert(0, absent)
+    try:
+        importlib.import_module("skops.io")
+    finally:
+        sys.meta_path.remove(absent)
 
 
 class Predictor:
