@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime as dt
 import fcntl
 import logging
 import os
@@ -29,6 +30,8 @@ from mlinfra_lab.storage.watch import LOOK_SECONDS
 
 log = logging.getLogger("mlinfra_lab.controller")
 BEAT_SECONDS = 1.0
+KEPT = dt.timedelta(days=7)
+"""How long the rows of processes that have ended are kept."""
 
 
 class Beat:
@@ -108,6 +111,8 @@ def control(project: Project) -> str:
     beat = Beat(project)
     beat.write()
     log.info("controller of %s is up (process %d, %s)", project.root, os.getpid(), code_version())
+    with project.storage.unit() as unit:
+        launches.prune(unit, now() - KEPT)
     engine = Engine(project, loops_of(project))
     watcher = project.storage.watcher()
     quiet_since = time.monotonic()

@@ -113,6 +113,22 @@ def cancel(unit: Unit, id: str) -> None:
     unit.audit("cancel", "job", id)
 
 
+def never_started(unit: Unit, id: str, times: int) -> None:
+    """A queued job whose runners all died before they could take it."""
+    error = Failure(
+        code="failed",
+        message=f"The process that should run the job died {times} times before it began.",
+        hint=f"Its log is .mlinfra/logs/runner-{id}.log.",
+    )
+    done = unit.connection.execute(
+        table.update()
+        .where(table.c.id == id, table.c.state == "queued")
+        .values(state="failed", exit_code=1, error=error, ended=now())
+    )
+    if done.rowcount:
+        unit.changed("job", id, "updated")
+
+
 def runner_gone(unit: Unit, job: Job, timed_out: bool, error: Failure | None = None) -> None:
     """A running job whose runner is gone without having written the job's end.
 

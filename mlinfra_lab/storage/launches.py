@@ -7,6 +7,7 @@ lives (`alive`) from one that is gone, also when its pid was given to somebody e
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import os
 import secrets
@@ -14,7 +15,6 @@ import socket
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import sqlalchemy as sa
@@ -180,11 +180,15 @@ def forget_all(unit: Unit) -> None:
     )
 
 
-def prune(unit: Unit, kinds_ended_before: Any) -> None:
-    """Drop launches that ended before the given moment."""
-    unit.connection.execute(
-        launches.delete().where(launches.c.state.not_in(OPEN), launches.c.ended < kinds_ended_before)
-    )
+def count(connection: sa.Connection, kind: str, owner: str) -> int:
+    """How often one thing was started."""
+    query = sa.select(sa.func.count()).where(launches.c.kind == kind, launches.c.owner == owner)
+    return connection.execute(query).scalar_one()
+
+
+def prune(unit: Unit, before: dt.datetime) -> None:
+    """Drop the launches that ended before a moment."""
+    unit.connection.execute(launches.delete().where(launches.c.state.not_in(OPEN), launches.c.ended < before))
 
 
 def environment(extra: JSON | None = None) -> dict[str, str]:

@@ -170,6 +170,19 @@ def test_a_pid_that_is_somebody_else_s_now_is_neither_adopted_nor_killed(project
     assert me.is_running()
 
 
+def test_a_runner_that_never_gets_as_far_as_its_job_is_not_started_for_ever(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif 'mlinfra_lab.jobs.runner' in sys.orig_argv: os._exit(9)"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    job = project.jobs.submit(write_notebook(project.root / "a.ipynb", ["1"])).wait(120).job
+    assert job.state == "failed"
+    assert job.error is not None
+    assert "before it began" in job.error.message
+
+
 def test_a_task_that_no_work_module_has_fails_by_name(project: Project) -> None:
     task = project.tasks.submit("os:system", "x", {"command": "touch /tmp/x"}, Progress)
     with pytest.raises(Exception, match="os:system"):

@@ -12,6 +12,8 @@ from mlinfra_lab.schema.jobs import Job
 from mlinfra_lab.schema.tasks import Failure
 from mlinfra_lab.storage import launches
 
+MOST_STARTS = 5
+
 
 class JobsLoop:
     """See `controller.engine.Loop`."""
@@ -48,7 +50,10 @@ class JobsLoop:
         ]
 
     def ended(self, launch: Launch) -> None:
-        """Nothing to add: `observe` goes by rows."""
+        """A runner that never gets as far as taking its job is not started for ever."""
+        with self._project.storage.unit() as unit:
+            if launches.count(unit.connection, launch.kind, launch.owner) >= MOST_STARTS:
+                store.never_started(unit, launch.owner, MOST_STARTS)
 
     def _overdue(self, job: Job) -> bool:
         if job.timeout is None or job.started is None:
