@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,93 +26,82 @@ def status_of(project: Project) -> Status:
     if beat is not None:
         state = "stale" if control.silent_for(beat) > STALE_SECONDS else "up"
     down = control.is_down()
-    at_rest = down and beat is None
-    lines = _clusters(project, at_rest) + _endpoints(project, down) + _jobs(project, down) + _tasks(project)
+    # Why nothing moves, if nothing does: it is then the reason of everything that is not as desired.
+    stuck = None
+    if down:
+        stuck = "the project was taken down; `mlinfra up` brings it back"
+    elif state == "down":
+        stuck = "no controller runs; `mlinfra up` starts one"
+    elif state == "stale":
+        stuck = "the controller does not answer"
+    lines = [*_clusters(project, stuck, down and beat is None), *_endpoints(project, stuck)]
+    lines += [*_jobs(project, stuck), *_tasks(project, stuck)]
     return Status(
         project=project.name,
         root=str(project.root),
         database=project.storage.url.render_as_string(hide_password=True),
         controller=state,
         pid=beat.pid if beat else None,
-        since=None if beat is None else _moment(beat.started),
+        since=None if beat is None else dt.datetime.fromtimestamp(beat.started, dt.UTC),
         lines=tuple(lines),
-        notes=tuple(_notes(control, beat, state, down)),
+        notes=(*_notes(control, beat, state, down), *project.clusters.mistakes()),
     )
 
 
-def _moment(seconds: float) -> dt.datetime:
-    return dt.datetime.fromtimestamp(seconds, dt.UTC)
-
-
-def _clusters(project: Project, down: bool) -> list[StatusLine]:
-    found = []
+def _clusters(project: Project, stuck: str | None, at_rest: bool) -> Iterator[StatusLine]:
     for cluster in project.clusters.list():
         if not cluster.desired and cluster.state == "stopped":
             continue
-        why = cluster.reason
-        if why is None and cluster.desired and cluster.state != "up":
-            why = _down(down) or f"{cluster.connected} of {cluster.workers} workers are connected"
         desired = "up" if cluster.desired else "stopped"
-        actual: str = cluster.state
-        if cluster.desired and down:
-            actual, why = "stopped", _down(down)
-        found.append(StatusLine(kind="cluster", name=cluster.name, desired=desired, actual=actual, why=why))
-    return found
+        actual: str = "stopped" if at_rest else cluster.state
+        why = cluster.reason
+        if actual != desired:
+            why = stuck or why or f"{cluster.connected} of {cluster.workers} workers are connected"
+        yield StatusLine(kind="cluster", name=cluster.name, desired=desired, actual=actual, why=why)
 
 
-def _endpoints(project: Project, down: bool) -> list[StatusLine]:
-    found = []
+def _endpoints(project: Project, stuck: str | None) -> Iterator[StatusLine]:
     for endpoint in project.endpoints.list():
         if not endpoint.desired and endpoint.state == "stopped":
             continue
-        why = _down(down) if endpoint.desired and endpoint.state != "up" else None
         desired = f"revision {endpoint.wanted}" if endpoint.desired else "stopped"
-        actual: str = endpoint.state
-        if endpoint.serving is not None and endpoint.state == "up":
-            actual = f"revision {endpoint.serving}"
-        found.append(
-            StatusLine(
-                kind="endpoint",
-                name=endpoint.name,
-                desired=desired,
-                actual=actual,
-                why=endpoint.reason or why,
-            )
-        )
-    return found
+        up = endpoint.state == "up" and endpoint.serving is not None
+        actual = f"revision {endpoint.serving}" if up else endpoint.state
+        why = (stuck if actual != desired else None) or endpoint.reason
+        yield StatusLine(kind="endpoint", name=endpoint.name, desired=desired, actual=actual, why=why)
 
 
-def _jobs(project: Project, down: bool) -> list[StatusLine]:
+def _jobs(project: Project, stuck: str | None) -> Iterator[StatusLine]:
     active = project.jobs.active()
     running = sum(1 for job in active if job.state == "running")
-
-    def why(job: Job) -> str | None:
-        if job.state == "queued":
-            limit = project.settings.jobs.at_once
-            return _down(down) or (f"{running} of {limit} at once are running" if running >= limit else None)
-        return "it was asked to end" if job.cancel_requested else None
-
-    return [
-        StatusLine(
+    limit = project.settings.jobs.at_once
+    for job in active:
+        why = stuck
+        if job.state == "running":
+            why = "it was asked to end" if job.cancel_requested else _cells(project, job)
+        elif why is None and running >= limit:
+            why = f"{running} of {limit} at once are running"
+        yield StatusLine(
             kind="job",
             name=f"{job.id} {Path(job.notebook).name}",
             desired="cancelled" if job.cancel_requested else "done",
             actual=job.state,
-            why=why(job),
+            why=why,
         )
-        for job in active
-    ]
 
 
-def _tasks(project: Project) -> list[StatusLine]:
-    return [
-        StatusLine(kind="task", name=f"{task.id} {task.key}", desired="done", actual=task.state)
-        for task in project.tasks.active()
-    ]
+def _cells(project: Project, job: Job) -> str:
+    progress = project.jobs.progress(job.id)
+    if progress is None:
+        return "its kernel is being started"
+    return f"{progress.done} of {progress.cells} cells are done"
 
 
-def _down(down: bool) -> str | None:
-    return "the project was taken down; `mlinfra up` brings it back" if down else None
+def _tasks(project: Project, stuck: str | None) -> Iterator[StatusLine]:
+    for task in project.tasks.active():
+        why = stuck if task.state == "queued" else None
+        name = f"{task.id} {task.key}"
+        yield StatusLine(kind="task", name=name, desired="done", actual=task.state, why=why)
 
 
 def _notes(control: Control, beat: ControllerBeat | None, state: str, down: bool) -> list[str]:

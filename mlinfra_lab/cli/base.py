@@ -8,6 +8,7 @@ a magic as the cell's result.
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -136,8 +137,26 @@ class Session:
 
     def confirm(self, question: str, yes: bool) -> None:
         """Go on only if the person says so, or said ``--yes``."""
-        if not yes and not self.face.confirm(question, "Say --yes to do it without a question."):
+        if not yes and not self.face.confirm(
+            question, "Say --yes to do it without a question, in a script for example."
+        ):
             raise click.Abort
+
+
+class Seconds(click.FloatRange):
+    """A stretch of time: more than nothing, and not for ever, for which one says nothing at all."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it as `click.FloatRange` does, but take no ``nan`` and no ``inf``."""
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return seconds
 
 
 pass_session = click.make_pass_decorator(Session)
@@ -180,7 +199,7 @@ def json_option() -> click.Option:
     )
 
 
-yes_option = click.option("--yes", is_flag=True, help="Do it without a question.")
+yes_option = click.option("--yes", is_flag=True, help="Do it without a question; scripts need this.")
 """For commands that stop things; passed to the callback as ``yes``."""
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlinfra_lab.cli import complete
-from mlinfra_lab.cli.base import Group, Listing, Session, StoppedWaiting, pass_session, yes_option
+from mlinfra_lab.cli.base import Group, Listing, Seconds, Session, StoppedWaiting, pass_session, yes_option
 
 if TYPE_CHECKING:
     from mlinfra_lab.clusters import ClusterRef
@@ -43,7 +43,7 @@ def show(session: Session, name: str) -> Cluster:
 @cluster.command("start", examples=["cluster start local", "cluster start local --no-wait"])
 @click.argument("name", shell_complete=complete.clusters)
 @click.option("--wait/--no-wait", default=True, help="Wait until its workers are there.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds to wait.")
+@click.option("--timeout", type=Seconds(), metavar="S", help="Seconds to wait.")
 @pass_session
 def start(session: Session, name: str, wait: bool, timeout: float | None) -> Cluster:
     """Ask for a cluster to be up."""

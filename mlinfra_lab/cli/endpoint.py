@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlinfra_lab.cli import complete
-from mlinfra_lab.cli.base import Group, Listing, Session, StoppedWaiting, pass_session, yes_option
+from mlinfra_lab.cli.base import Group, Listing, Seconds, Session, StoppedWaiting, pass_session, yes_option
 
 if TYPE_CHECKING:
     from mlinfra_lab.endpoints import EndpointRef
@@ -36,7 +36,7 @@ def endpoint() -> None:
 @click.argument("model", metavar="NAME[@ALIAS|/VERSION]", shell_complete=complete.model_refs)
 @click.option("--name", metavar="NAME", help="The endpoint's name; by default the model's.")
 @click.option("--wait/--no-wait", default=True, help="Wait until it answers.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds to wait.")
+@click.option("--timeout", type=Seconds(), metavar="S", help="Seconds to wait.")
 @pass_session
 def publish(session: Session, model: str, name: str | None, wait: bool, timeout: float | None) -> EndpointRef:
     """Let a model answer over HTTP.

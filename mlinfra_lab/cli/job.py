@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlinfra_lab.cli import complete, values, waiting
-from mlinfra_lab.cli.base import Group, Listing, Session, pass_session, yes_option
+from mlinfra_lab.cli.base import Group, Listing, Seconds, Session, pass_session, yes_option
 
 if TYPE_CHECKING:
     from mlinfra_lab.jobs import JobRef
@@ -50,9 +50,7 @@ def job() -> None:
     "-o", "--output", type=click.Path(path_type=Path), metavar="OUT", help="Where the executed notebook goes."
 )
 @click.option("-k", "--kernel", metavar="K", help="A kernel in place of the one that the notebook names.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds it may run."
-)
+@click.option("--timeout", type=Seconds(), metavar="S", help="Seconds it may run.")
 @click.option(
     "--env", "names", multiple=True, metavar="NAME",
     help="Hand on an environment variable with the value it has here. Repeat for more.",
@@ -121,7 +119,10 @@ def show(session: Session, id: str, as_exit_code: bool) -> JobRef:
 @yes_option
 @pass_session
 def cancel(session: Session, id: str, yes: bool) -> Job:
-    """Stop a job. What it has logged and written so far stays."""
+    """Stop a job. What it has logged and written so far stays.
+
+    Asks first; a script, which cannot answer, says --yes.
+    """
     from mlinfra_lab.schema.jobs import JOB_ENDED
 
     found = session.project.jobs.get(id)
@@ -142,11 +143,7 @@ def parameters(session: Session, notebook: str) -> Listing[Parameter]:
 
 
 def _code(job: Job) -> int:
-    """The job's own exit code; one that ended without a code (cancelled, lost) failed."""
-    if job.exit_code is not None:
-        return job.exit_code
-    from mlinfra_lab.schema.jobs import JOB_ENDED
+    from mlinfra_lab.cli.views.jobs import exit_code
 
-    if job.state not in JOB_ENDED:
-        return _NOT_ENDED
-    return 0 if job.state == "succeeded" else 1
+    code = exit_code(job)
+    return _NOT_ENDED if code is None else code

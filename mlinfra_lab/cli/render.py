@@ -26,9 +26,6 @@ def show(value: Any, json: bool = False, root: Path | None = None) -> None:
         The project's folder, for lines that can be pasted.
     """
     stream = sys.stdout
-    # A terminal that cannot write our signs shows question marks in their place, and no traceback.
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="replace")
     if json:
         stream.write(as_json(value, indent=stream.isatty()) + "\n")
         return

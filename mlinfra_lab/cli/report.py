@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import sys
 import tempfile
@@ -62,6 +63,12 @@ def report(error: Exception, session: Session) -> int:
         code, problem, name = USAGE, usage(error), "usage"
     elif isinstance(error, errors.MLInfraError):
         code, problem, name = exit_code(error), error, error.code
+    elif isinstance(error, UnicodeEncodeError) and (word := _unreadable()) is not None:
+        code, name = CONFLICT, errors.Invalid.code
+        problem = errors.Invalid(
+            f"This locale's encoding ({sys.getfilesystemencoding()}) cannot read {word!a}.",
+            "Say it in UTF-8: export LC_ALL=C.UTF-8, and leave out PYTHONUTF8=0.",
+        )
     else:
         text = str(error).strip().splitlines()
         what = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
@@ -83,6 +90,14 @@ def interrupted(error: BaseException) -> int:
     return INTERRUPTED
 
 
+def _unreadable() -> str | None:
+    """The first word of the command line, or the folder it was typed in, that is no text here."""
+    for word in (*sys.argv, str(Path.cwd())):
+        if any("\udc80" <= sign <= "\udcff" for sign in word):
+            return word
+    return None
+
+
 def _say(error: errors.MLInfraError, code: str, as_json: bool) -> None:
     if as_json:
         import msgspec
@@ -90,7 +105,11 @@ def _say(error: errors.MLInfraError, code: str, as_json: bool) -> None:
         from mlinfra_lab.schema.tasks import Failure
 
         failure = Failure(code=code, message=error.message, hint=error.hint, detail=error.detail)
-        click.echo(msgspec.json.encode(failure).decode(), err=True)
+        try:
+            said = msgspec.json.encode(failure).decode()
+        except UnicodeEncodeError:  # a file's name that is no text; only Python's own JSON escapes it
+            said = json.dumps(msgspec.to_builtins(failure))
+        click.echo(said, err=True)
         return
     kind = "internal: " if code == errors.MLInfraError.code else ""
     click.echo(f"{_red('error:')} {kind}{_clean(error.message)}", err=True)
@@ -130,6 +149,6 @@ def _keep(error: Exception, session: Session) -> Path:
     else:
         handle, name = tempfile.mkstemp(prefix="mlinfra-", suffix=".log")
         path = Path(name)
-    with os.fdopen(handle, "w", encoding="utf-8") as log:
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as log:
         log.write(entry)
     return path

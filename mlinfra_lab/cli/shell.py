@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -128,6 +129,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _complete()
+    _open_streams()
     session = Session(Terminal())
     # Looked for by hand: a line that cannot be parsed must still be answered in JSON.
     session.json = "--json" in arguments
@@ -135,7 +137,10 @@ def run(argv: Sequence[str] | None = None) -> int:
         code = _run(arguments, session)
         sys.stdout.flush()
     except BrokenPipeError:
-        return _broken_pipe()
+        _give_up_stdout()
+        return 141
+    except OSError as error:
+        return _unwritten(error, session)
     finally:
         if session.opened is not None:
             session.opened.close()
@@ -154,6 +159,12 @@ def _run(arguments: list[str], session: Session) -> int:
         return error.exit_code
     except BrokenPipeError:
         raise
+    except OSError as error:
+        if _printed(error):
+            raise
+        from mlinfra_lab.cli.report import report
+
+        return report(error, session)
     except (KeyboardInterrupt, click.Abort) as error:
         from mlinfra_lab.cli.report import interrupted
 
@@ -176,7 +187,38 @@ def _complete() -> None:
         )
 
 
-def _broken_pipe() -> int:
-    # Whoever read us has gone (`| head`). The interpreter flushes stdout at exit and would complain again.
+def _open_streams() -> None:
+    # Under `>&-` the next file to be opened, the database for one, would become standard output.
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
+    # What a locale cannot write is shown all the same: as question marks on stdout, escaped on stderr.
+    for stream, errors in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
+
+
+def _printed(error: OSError) -> bool:
+    """Whether it happened as the answer was written: click's ``echo`` or our ``show`` raised it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_name in ("echo", "show")
+
+
+def _unwritten(error: OSError, session: Session) -> int:
+    from mlinfra_lab.cli.report import report
+    from mlinfra_lab.errors import Failed
+
+    _give_up_stdout()
+    return report(Failed(f"Standard output cannot be written: {error.strerror}."), session)
+
+
+def _give_up_stdout() -> None:
+    # Nobody reads us (`| head`, a full disk). The interpreter flushes stdout at exit and would complain.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 141

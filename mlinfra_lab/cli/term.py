@@ -124,7 +124,8 @@ class Terminal:
         head = f"{mark}{self.paint(card.kind, '2')} {self.paint(one_line(card.name), '1')}"
         if card.state:
             head += f"  {card.state.text}"
-        yield f"{head}  {self.paint(one_line(card.note), '2')}" if card.note else head
+        beside = (self.paint(one_line(words), "2") for words in (card.id, card.note) if words)
+        yield "  ".join([head, *beside])
         room = max((width(name) for name, _ in card.facts), default=0)
         for name, cell in card.facts:
             label = self.paint(name, "2") + " " * (room - width(name))
@@ -188,8 +189,12 @@ def plain(view: View) -> str:
     if isinstance(view, Graph):
         return Terminal(colour=False, columns=10_000).draw(view)
     lines = [f"{view.kind.lower()}\t{one_line(view.name)}"]
+    if view.id:
+        lines.append(f"id\t{one_line(view.id)}")
     if view.state:
         lines.append(f"state\t{view.state.plain}")
+    if view.note:
+        lines.append(f"note\t{one_line(view.note)}")
     lines += [f"{name.lower()}\t{cell.plain}" for name, cell in view.facts]
     for part in view.parts:
         if isinstance(part, Problem):

@@ -39,7 +39,22 @@ def parse(text: str) -> Any:
 
 
 def parameters(typed: Iterable[tuple[str, str]], raw: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """``-p NAME VALUE`` and ``-r NAME VALUE`` together; the latter are strings whatever they look like."""
+    """``-p NAME VALUE`` and ``-r NAME VALUE`` together; the latter are strings whatever they look like.
+
+    Raises
+    ------
+    InvalidParameter
+        When one option gives the same name twice.
+    """
+    typed, raw = list(typed), list(raw)
+    for option, pairs in (("-p", typed), ("-r", raw)):
+        names = [name for name, _ in pairs]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            given = " and ".join(value for name, value in pairs if name == twice)
+            raise InvalidParameter(
+                f"The parameter {twice} was given twice: {given}.", f"Say {option} {twice} once."
+            )
     return {name: parse(text) for name, text in typed} | dict(raw)
 
 

@@ -156,11 +156,18 @@ class Graph:
 
 @dataclass(frozen=True)
 class Card:
-    """One thing: its kind and name, its state, facts and whatever follows."""
+    """One thing: its kind and name, its state, facts and whatever follows.
+
+    Attributes
+    ----------
+    id
+        What commands call it, where its name is another.
+    """
 
     kind: str
     name: str
     state: Cell | None = None
+    id: str = ""
     note: str = ""
     facts: tuple[tuple[str, Cell], ...] = ()
     parts: tuple[Table | Code | Problem | Bar | Graph, ...] = ()

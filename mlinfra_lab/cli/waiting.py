@@ -55,7 +55,8 @@ def job(session: Session, ref: JobRef) -> JobDetail:
     except KeyboardInterrupt:
         say = session.program
         raise StoppedWaiting(
-            f"Interrupted; job {ref.id} goes on.", f"{say}job show {ref.id} · {say}job cancel {ref.id}"
+            f"Interrupted; job {ref.id} goes on.",
+            f"{say}job show {ref.id} · {say}job cancel {ref.id} (--yes in a script)",
         ) from None
 
 

@@ -150,6 +150,16 @@ class ClustersService:
         """The backends a cluster can be declared with; a broken one with its error."""
         return self._door.describe()
 
+    def mistakes(self) -> builtins.list[str]:
+        """What is wrong with declared clusters, each with what to do about it; starting one says the same."""
+        found = []
+        for name, spec in self._declared().items():
+            try:
+                self._checked(name, spec)
+            except MLInfraError as error:
+                found.append(said(error.message, error.hint))
+        return found
+
     def _declared(self) -> dict[str, settings.ClusterSettings]:
         # The file may have been edited since the project was opened.
         return settings.load(self._root).clusters
@@ -264,6 +274,9 @@ class ClustersService:
         if cluster.state not in ATTACHABLE or cluster.address is None:
             why = f": {cluster.reason}" if cluster.reason else ""
             raise Conflict(f"Cluster “{name}” is {cluster.state}{why}.", f"mlinfra cluster start {name}")
+        if cluster.desired:
+            # Somebody must be there to bring back a scheduler that was lost.
+            self._controller.ensure()
         from mlinfra_lab.clusters import work
 
         client = work.connect(cluster, self._backend(cluster).security())

@@ -6,6 +6,7 @@ import logging
 import signal
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from mlinfra_lab.schema.tasks import Failure
 from mlinfra_lab.tasks.report import write
 
 log = logging.getLogger(__name__)
+SHORTEST_SECRET = 4
+"""Shorter values (a flag, a number) would take words out of ordinary output."""
 DEAD_KERNEL = 138
 """What papermill's command exits with when the kernel died."""
 
@@ -39,9 +42,14 @@ class Watch:
         The progress file.
     grace
         Seconds between interrupting the kernel and killing it.
+    secrets
+        Variables given to the job: their values do not appear in what it prints.
     """
 
-    def __init__(self, path: Path, claim: Claim, grace: float) -> None:
+    def __init__(self, path: Path, claim: Claim, grace: float, secrets: Mapping[str, str]) -> None:
+        # The longest first, so that no secret is cut up by a shorter one it contains.
+        by_length = sorted(secrets.items(), key=lambda item: -len(item[1]))
+        self._secrets = [(value, f"‹{name}›") for name, value in by_length if len(value) >= SHORTEST_SECRET]
         self.times: list[CellTime] = []
         self.stopped = False
         self._path = path
@@ -49,6 +57,16 @@ class Watch:
         self._grace = grace
         self._cells = 0
         self._kernel: psutil.Process | None = None
+
+    def redact(self, value: Any) -> Any:
+        """A message's content without the secrets in its texts."""
+        if isinstance(value, str):
+            for secret, name in self._secrets:
+                value = value.replace(secret, name)
+            return value
+        if isinstance(value, dict):
+            return {key: self.redact(one) for key, one in value.items()}
+        return [self.redact(one) for one in value] if isinstance(value, list) else value
 
     def kernel_up(self, pid: int, cells: int) -> None:
         """The kernel runs; whoever finds this runner dead must know of it."""
@@ -100,6 +118,11 @@ class WatchedClient(PapermillNotebookClient):  # type: ignore[misc]
     """papermill's client that says when its kernel is up."""
 
     watch: Watch
+
+    def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
+        """As papermill does, after taking out what must not be written down."""
+        content = self.watch.redact(msg["content"])
+        return super().process_message(msg | {"content": content}, cell, cell_index)
 
     def papermill_execute_cells(self) -> None:
         """As papermill does, the watcher being told first."""

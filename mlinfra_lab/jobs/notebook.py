@@ -10,6 +10,7 @@ import ast
 import difflib
 import io
 import json
+import math
 import tokenize
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,9 @@ def read(path: Path) -> dict[str, Any]:
         hint = f"Did you mean {path.parent / near[0]}?" if near else "Give the path of an .ipynb file."
         raise NotFound(f"There is no notebook {path}.", hint) from None
     except (IsADirectoryError, PermissionError) as error:
-        raise InvalidNotebook(f"{path} cannot be read: {error.strerror}.") from error
+        raise InvalidNotebook(
+            f"{path} cannot be read: {error.strerror}.", "Give the path of an .ipynb file."
+        ) from error
     try:
         notebook = json.loads(raw)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -52,7 +55,9 @@ def read(path: Path) -> dict[str, Any]:
             f"{path} is no notebook: {error}.", "Open it in JupyterLab, or restore it from git."
         ) from error
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
-        raise InvalidNotebook(f"{path} is no notebook: it has no list of cells.")
+        raise InvalidNotebook(
+            f"{path} is no notebook: it has no list of cells.", "Give the path of an .ipynb file."
+        )
     if notebook.get("nbformat", 0) < 4:
         raise InvalidNotebook(
             f"{path} has notebook format {notebook.get('nbformat')}.", "Save it with a current Jupyter."
@@ -134,6 +139,37 @@ def _kind(value: ast.expr) -> str | None:
     return None if literal is None else type(literal).__name__
 
 
+def plain(given: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The parameters as plain JSON values: tuples as lists, numpy's numbers as Python's.
+
+    Raises
+    ------
+    InvalidParameter
+        For a value that JSON cannot hold, naming the parameter.
+    """
+    for name in given:
+        if not isinstance(name, str):
+            raise InvalidParameter(f"A parameter's name is a text, not {name!r}.")
+    return {name: _plain(name, value, path) for name, value in given.items()}
+
+
+def _plain(name: str, value: Any, path: Path) -> Any:
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(name, one, path) for one in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _plain(name, one, path) for key, one in value.items()}
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        return _plain(name, value.item(), path)
+    raise InvalidParameter(
+        f"Parameter “{name}” of {path.name} cannot be {value!r}.",
+        "A parameter is a text, a finite number, true or false, nothing, or lists and dictionaries of these.",
+    )
+
+
 def check(notebook: dict[str, Any], given: dict[str, Any], path: Path) -> None:
     """Hold the given parameters against the notebook's.
 
@@ -168,6 +204,6 @@ def _check_type(parameter: Parameter, value: Any, path: Path) -> None:
     wrong_bool = isinstance(value, bool) and bool not in accepted
     if wrong_bool or not isinstance(value, accepted):
         raise InvalidParameter(
-            f"Parameter “{parameter.name}” of {path.name} is a {kind}, not {value!r}.",
+            f"Parameter “{parameter.name}” of {path.name} should be of type {kind}, not {value!r}.",
             f"Its default is {parameter.default}.",
         )

@@ -96,7 +96,8 @@ def main(project: Project, claim: Claim) -> JSON:
 
 def _execute(project: Project, claim: Claim, job: Job, stop: Stop, ending: Ending) -> None:
     ending.environment = project.lineage.record_environment(job.kernel)
-    _prepare_environ(project, job, ending.environment)
+    given = project.jobs.take_env(job.id)
+    _prepare_environ(project, job, ending.environment, given)
     preparing = None if project.runs.ready() else project.runs.prepare()
     # papermill takes seconds to import; the job can be stopped meanwhile.
     from mlinfra_lab.jobs.executor import Watch, execute
@@ -105,7 +106,7 @@ def _execute(project: Project, claim: Claim, job: Job, stop: Stop, ending: Endin
         # Two first jobs at once would both make MLflow's tables, and one of them would fail.
         preparing.wait()
     folder = project.jobs.folder(job.id)
-    watch = Watch(folder / "progress.json", claim, project.settings.jobs.grace)
+    watch = Watch(folder / "progress.json", claim, project.settings.jobs.grace, given)
     stop.act = watch.stop
     if stop.reason:
         return
@@ -127,7 +128,7 @@ def _say_stopped(project: Project, job: Job, reason: str, ending: Ending) -> Non
     ending.error = None if asked else Failure(code="cancelled", message="The project was taken down.")
 
 
-def _prepare_environ(project: Project, job: Job, environment: str | None) -> None:
+def _prepare_environ(project: Project, job: Job, environment: str | None, given: dict[str, str]) -> None:
     """What the kernel, which inherits this process's environment, must know."""
     os.environ |= project.runs.environment()
     os.environ |= {
@@ -139,7 +140,7 @@ def _prepare_environ(project: Project, job: Job, environment: str | None) -> Non
         "MLINFRA_ENVIRONMENT": environment or "",
     }
     # Last, so that what the person named wins over what we guess.
-    os.environ |= project.jobs.take_env(job.id)
+    os.environ |= given
 
 
 def _leave_trace(unit: Unit, job: Job, made: dict[str, list[LoggedModel]], ending: Ending) -> None:

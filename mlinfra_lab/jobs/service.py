@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import hashlib
+import math
 import os
 import shutil
 import time
@@ -131,8 +132,13 @@ class JobsService:
 
     def check(
         self, notebook: str | os.PathLike[str], parameters: Mapping[str, Any] | None = None
-    ) -> tuple[Path, dict[str, Any]]:
-        """Whether a notebook could be submitted with these parameters; returns its path and content.
+    ) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+        """Whether a notebook could be submitted with these parameters.
+
+        Returns
+        -------
+        path, content, given
+            The notebook's path, what stands in it, and the parameters as plain JSON values.
 
         Raises
         ------
@@ -141,8 +147,9 @@ class JobsService:
         """
         path = self._resolve(notebook)
         content = reading.read(path)
-        reading.check(content, dict(parameters or {}), path)
-        return path, content
+        given = reading.plain(dict(parameters or {}), path)
+        reading.check(content, given, path)
+        return path, content, given
 
     def submit(
         self,
@@ -179,27 +186,23 @@ class JobsService:
         NotFound, InvalidNotebook, InvalidParameter
             Before anything is queued.
         """
-        path, content = self.check(notebook, parameters)
-        given = dict(parameters or {})
+        path, content, given = self.check(notebook, parameters)
         name = kernel or reading.kernel_of(content)
         if name is None:
             raise InvalidNotebook(
                 f"{path.name} names no kernel.", "Choose one in JupyterLab and save it, or give --kernel."
             )
+        check_kernel(name)
+        limit = _seconds(timeout) if timeout is not None else self._settings.timeout
+        variables = _variables(env)
         job = new_id("j")
         folder = self.folder(job)
-        target = Path(output).absolute() if output is not None else folder / "output.ipynb"
-        if target == path:
-            raise Invalid("The output would overwrite the notebook.", "Give another --output.")
-        if not target.parent.is_dir():
-            if output is not None:
-                raise NotFound(f"There is no folder {target.parent} for the output.", "Make it first.")
-            folder.mkdir(mode=0o700, parents=True)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target = folder / "output.ipynb" if output is None else self._output(Path(output), path)
+        folder.mkdir(mode=0o700, parents=True)
         source = folder / "source.ipynb"
         shutil.copyfile(path, source)
-        if env:
-            self._keep_env(folder, env)
+        if variables:
+            self._keep_env(folder, variables)
         commit = git.head(self._root)
         row = Job(
             id=job,
@@ -210,8 +213,8 @@ class JobsService:
             state="queued",
             source_md5=hashlib.md5(source.read_bytes(), usedforsecurity=False).hexdigest(),
             commit=commit,
-            dirty=commit is not None and git.dirty(self._root),
-            timeout=timeout if timeout is not None else self._settings.timeout,
+            dirty=commit is not None and self._differs(commit, path),
+            timeout=limit,
             cause=cause,
             created=now(),
             created_by=self._actor,
@@ -220,6 +223,24 @@ class JobsService:
             store.add(unit, row)
         self._control.ensure()
         return JobRef(self, job)
+
+    def _output(self, output: Path, notebook: Path) -> Path:
+        here = Path.cwd()
+        base = here if here.is_relative_to(self._root) else self._root
+        target = Path(os.path.normpath(base / output.expanduser()))
+        if target.is_dir():
+            raise Invalid(f"The output {target} is a folder.", "Name a file in it, like out.ipynb.")
+        if target.exists() and target.samefile(notebook):
+            raise Invalid("The output would overwrite the notebook.", "Give another --output.")
+        if not target.parent.is_dir():
+            raise NotFound(f"There is no folder {target.parent} for the output.", "Make it first.")
+        return target
+
+    def _differs(self, commit: str, notebook: Path) -> bool:
+        """Whether what runs is not what the commit holds: the notebook itself, or anything tracked."""
+        if not notebook.is_relative_to(self._root):
+            return True
+        return git.show(self._root, commit, notebook) != notebook.read_bytes() or git.dirty(self._root)
 
     def _keep_env(self, folder: Path, env: Mapping[str, str]) -> None:
         path = folder / "env"
@@ -343,3 +364,38 @@ class JobsService:
                 wait_for_change(watcher, 0.2)
         finally:
             watcher.close()
+
+
+def check_kernel(name: str) -> None:
+    """Whether Jupyter has a kernel of this name.
+
+    Looked up in Jupyter's own folders: asking its kernel manager would import tornado and zmq.
+
+    Raises
+    ------
+    NotFound
+        With the kernels there are.
+    """
+    from jupyter_core.paths import jupyter_path
+
+    folders = [Path(folder) for folder in jupyter_path("kernels")]
+    # Jupyter makes this one up for the Python it runs in, installed or not.
+    known = {"python3"} | {found.parent.name.lower() for at in folders for found in at.glob("*/kernel.json")}
+    if name.lower() not in known:
+        raise NotFound(f"There is no kernel “{name}”.", f"Installed: {', '.join(sorted(known))}.")
+
+
+def _seconds(timeout: float) -> float:
+    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if not number or not math.isfinite(timeout) or timeout <= 0:
+        raise Invalid(f"A job's timeout is a number of seconds over 0, not {timeout!r}.")
+    return float(timeout)
+
+
+def _variables(env: Mapping[str, str] | None) -> dict[str, str]:
+    given = env or {}
+    if not isinstance(given, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, str) for name, value in given.items()
+    ):
+        raise Invalid("A job's variables are texts by name.", 'Give them like env={"TOKEN": "…"}.')
+    return dict(given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from mlinfra_lab.errors import Conflict
 from mlinfra_lab.schema.common import now
 from mlinfra_lab.schema.jobs import Job, JobState
 from mlinfra_lab.schema.tasks import Failure
@@ -48,7 +49,20 @@ def made_run(storage: Storage, run: str) -> str | None:
 
 
 def add(unit: Unit, job: Job) -> None:
-    """A new job."""
+    """A new job.
+
+    Raises
+    ------
+    Conflict
+        When another job that has not ended writes the same output.
+    """
+    query = sa.select(table.c.id).where(
+        table.c.output == job.output, table.c.state.in_(("queued", "running"))
+    )
+    if (other := unit.connection.execute(query).scalar()) is not None:
+        raise Conflict(
+            f"Job {other} is going to write {job.output}.", "Wait for it, or give another --output."
+        )
     unit.connection.execute(table.insert().values(**to_row(job, table)))
     unit.changed("job", job.id, "created")
     unit.audit("submit", "job", job.id, {"notebook": job.notebook, "parameters": job.parameters})

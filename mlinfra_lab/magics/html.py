@@ -141,7 +141,11 @@ def _card(card: Card) -> Iterator[str]:
         + " "
         + _tag("span", "font-weight:600", escape(one_line(card.name)))
         + (_tag("span", "margin-left:8px", escape(state.text)) if state else "")
-        + (_tag("span", f"color:{DIM};margin-left:8px", escape(one_line(card.note))) if card.note else ""),
+        + "".join(
+            _tag("span", f"color:{DIM};margin-left:8px", escape(one_line(words)))
+            for words in (card.id, card.note)
+            if words
+        ),
     )
     if card.facts:
         name_style = f"text-align:left;font-weight:400;color:{DIM};padding:1px 16px 1px 0;border:none"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from support import eventually, outputs, process, write_notebook
 
-from mlinfra_lab.errors import Invalid, InvalidNotebook, InvalidParameter, NotFound
+from mlinfra_lab import git
+from mlinfra_lab.errors import Conflict, Invalid, InvalidNotebook, InvalidParameter, NotFound
 from mlinfra_lab.jobs import JobRef
 from mlinfra_lab.project import Project
 
@@ -242,17 +245,73 @@ def test_a_notebook_without_a_kernel_is_refused_unless_one_is_named(project: Pro
     assert project.jobs.submit(notebook, kernel="python3").wait(120).job.state == "succeeded"
 
 
-def test_an_unknown_kernel_fails_the_job_by_name(project: Project) -> None:
-    job = project.jobs.submit(write_notebook(project.root / "a.ipynb", ["1"], kernel="julia-9")).wait(120).job
-    assert job.state == "failed"
-    assert job.error is not None
-    assert "julia-9" in job.error.message
+def test_an_unknown_kernel_is_refused_with_those_there_are(project: Project) -> None:
+    with pytest.raises(NotFound, match="julia-9") as error:
+        project.jobs.submit(write_notebook(project.root / "a.ipynb", ["1"], kernel="julia-9"))
+    assert "python3" in str(error.value.hint)
+    assert project.jobs.list() == []
+
+
+def test_numbers_of_numpy_are_numbers(project: Project) -> None:
+    notebook = write_notebook(project.root / "a.ipynb", [], "n = 3\nx = 0.5\nnames = ['a']")
+    given = {"n": np.int64(4), "x": np.float32(0.25), "names": ("b", "c")}
+    assert project.jobs.check(notebook, given)[2] == {"n": 4, "x": 0.25, "names": ["b", "c"]}
+    for wrong in (float("nan"), object(), {1: 2}, np.zeros(2)):
+        with pytest.raises(InvalidParameter, match="“x”"):
+            project.jobs.check(notebook, {"x": wrong})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"timeout": "x"}, {"timeout": -1}, {"timeout": float("nan")}, {"env": ["A"]}, {"env": {"A": 1}}],
+    ids=repr,
+)
+def test_options_that_are_none_are_refused(project: Project, options: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        project.jobs.submit(write_notebook(project.root / "a.ipynb", ["1"]), **options)
+    assert project.jobs.list() == []
+
+
+def test_a_notebook_git_does_not_have_as_it_runs_is_said_to_differ(project: Project) -> None:
+    notebook = write_notebook(project.root / "a.ipynb", ["1"])
+    assert project.jobs.submit(notebook).job.dirty
+    git.commit_only(project.root, [notebook], "A notebook", {})
+    assert not project.jobs.submit(notebook).job.dirty
+    write_notebook(notebook, ["2"])
+    assert project.jobs.submit(notebook).job.dirty
+
+
+def test_two_jobs_may_not_write_one_output(make_project: Callable[..., Project]) -> None:
+    project = make_project(toml="[jobs]\nat_once = 1\n")
+    notebook = write_notebook(project.root / "a.ipynb", ["import time; time.sleep(300)"])
+    first = project.jobs.submit(notebook, output=project.root / "out.ipynb")
+    with pytest.raises(Conflict, match=first.id):
+        project.jobs.submit(notebook, output="out.ipynb")
+    first.cancel()
+
+
+def test_a_secret_is_in_nothing_that_is_written(project: Project) -> None:
+    secret = "correct horse battery staple"
+    cells = [
+        "import os; print('before', os.environ['TOKEN'], 'after')",
+        "raise RuntimeError(os.environ['TOKEN'])",
+    ]
+    job = project.jobs.submit(write_notebook(project.root / "a.ipynb", cells), env={"TOKEN": secret})
+    detail = job.wait(120)
+    assert detail.job.error is not None
+    assert "‹TOKEN›" in detail.job.error.message
+    assert "before ‹TOKEN› after" in outputs(project.root / detail.job.output)
+    for file in project.state.rglob("*"):
+        if file.is_file():
+            assert secret.encode() not in file.read_bytes(), file
 
 
 def test_the_output_may_not_be_the_notebook_and_needs_a_folder(project: Project) -> None:
     notebook = write_notebook(project.root / "a.ipynb", ["1"])
     with pytest.raises(Invalid, match="overwrite"):
         project.jobs.submit(notebook, output=notebook)
+    with pytest.raises(Invalid, match="is a folder"):
+        project.jobs.submit(notebook, output=project.root)
     with pytest.raises(NotFound, match="no folder"):
         project.jobs.submit(notebook, output=project.root / "nowhere" / "out.ipynb")
 

@@ -15,6 +15,13 @@ def title(job: Job) -> str:
     return PurePath(job.notebook).stem
 
 
+def exit_code(job: Job) -> int | None:
+    """What ``--wait`` ends with: the job's own code, 1 for one that ended without (cancelled, lost)."""
+    if job.exit_code is not None or job.state not in JOB_ENDED:
+        return job.exit_code
+    return 0 if job.state == "succeeded" else 1
+
+
 def jobs(found: Listing[Job], _root: Path | None = None) -> v.Table:
     """A row for each job, newest first."""
     return v.Table(
@@ -30,7 +37,7 @@ def jobs(found: Listing[Job], _root: Path | None = None) -> v.Table:
 def job(one: Job, _root: Path | None = None) -> v.Card:
     """A job without its progress."""
     return v.Card(
-        "Job", title(one), v.state(one.state), note=one.id, facts=tuple(_facts(one)), parts=tuple(_error(one))
+        "Job", title(one), v.state(one.state), id=one.id, facts=tuple(_facts(one)), parts=tuple(_error(one))
     )
 
 
@@ -53,7 +60,7 @@ def jobdetail(detail: JobDetail, _root: Path | None = None) -> v.Card:
     facts = _facts(one)
     if detail.progress is not None and one.state == "succeeded":
         facts.insert(1, ("Cells", v.count(detail.progress.done)))
-    return v.Card("Job", title(one), v.state(one.state), note=one.id, facts=tuple(facts), parts=tuple(parts))
+    return v.Card("Job", title(one), v.state(one.state), id=one.id, facts=tuple(facts), parts=tuple(parts))
 
 
 def bar(progress: JobProgress) -> v.Bar:
@@ -92,8 +99,9 @@ def _facts(job: Job) -> list[tuple[str, v.Cell]]:
     if job.commit:
         state = ", with changes" if job.dirty else ""
         facts.append(("Commit", v.Cell(job.commit[:7] + state, job.commit)))
-    if job.exit_code is not None:
-        facts.append(("Exit code", v.text(job.exit_code)))
+    code = exit_code(job)
+    if code is not None:
+        facts.append(("Exit code", v.text(code)))
     facts += [("Asked for", v.when(job.created)), ("By", v.text(job.cause or job.created_by))]
     return facts
 

@@ -21,4 +21,6 @@ def environment(one: Environment, _root: Path | None = None) -> v.Card:
         ("Packages", v.count(len(one.packages))),
         ("First seen", v.when(one.created)),
     )
-    return v.Card("Environment", one.hash[:12], facts=facts, parts=(v.Code("\n".join(one.packages)),))
+    return v.Card(
+        "Environment", one.hash[:12], id=one.hash, facts=facts, parts=(v.Code("\n".join(one.packages)),)
+    )

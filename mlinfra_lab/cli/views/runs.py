@@ -46,7 +46,7 @@ def _ordered(params: dict[str, str], names: list[str]) -> dict[str, str]:
 
 def run(one: Run, _root: Path | None = None) -> v.Card:
     """One run."""
-    facts = [("Run", v.text(one.id)), ("Experiment", v.text(one.experiment))]
+    facts = [("Experiment", v.text(one.experiment))]
     if one.job:
         facts.append(("Job", v.text(one.job)))
     facts += [
@@ -60,7 +60,7 @@ def run(one: Run, _root: Path | None = None) -> v.Card:
     if one.params:
         rows = [(v.text(name), v.text(value)) for name, value in sorted(one.params.items())]
         parts.append(v.Table((v.Column("Parameter"), v.Column("Value")), rows))
-    return v.Card("Run", one.name, v.state(one.status), facts=tuple(facts), parts=tuple(parts))
+    return v.Card("Run", one.name, v.state(one.status), id=one.id, facts=tuple(facts), parts=tuple(parts))
 
 
 def runcomparison(comparison: RunComparison, _root: Path | None = None) -> v.Table:
