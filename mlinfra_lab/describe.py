@@ -6,6 +6,7 @@ derived, so that they need not be written down.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,17 @@ def _edge(source_kind: NodeKind, source: str, kind: NodeKind, target: str, relat
     return Edge(source_kind=source_kind, source=source, target_kind=kind, target=target, relation=relation)
 
 
+def resolver(project: Project) -> Callable[[str], str]:
+    """Turns what other commands take (an alias, the beginning of a run's id) into an id of the graph."""
+
+    def resolve(id: str) -> str:
+        if re.fullmatch(r"[^/@]+@[^/@]+", id) and not re.fullmatch(r".*@\d+", id):
+            return project.models.get(id).ref
+        return project.runs.get(id).id if re.fullmatch(r"[0-9a-f]{4,31}", id) else id
+
+    return resolve
+
+
 def _prediction(project: Project, id: str) -> Described:
     found = project.endpoints.prediction(id)
     facts = {
@@ -81,7 +93,10 @@ def _model(project: Project, id: str) -> Described:
     found = project.models.get(id)
     facts = {"aliases": ", ".join(found.aliases) or None, "registered": found.created, "source": found.source}
     node = Node(kind="model", id=id, title=id, facts=facts)
-    return node, [_edge("run", found.run, "model", id, "registered from")] if found.run else []
+    run = project.models.logged_by(found)
+    if found.run and run != found.run:
+        node.facts["claims to be of run"] = found.run
+    return node, [_edge("run", run, "model", id, "registered from")] if run else []
 
 
 def _run(project: Project, id: str) -> Described:
@@ -92,8 +107,8 @@ def _run(project: Project, id: str) -> Described:
         "parameters": found.params,
         "started": found.started,
     }
-    node = Node(kind="run", id=id, title=f"Run {found.name}", facts=facts)
-    return node, [_edge("job", found.job, "run", id, "made")] if found.job else []
+    # That a job made it is an edge the job itself has written; the tag could be anybody's.
+    return Node(kind="run", id=id, title=f"Run {found.name}", facts=facts), []
 
 
 def _job(project: Project, id: str) -> Described:

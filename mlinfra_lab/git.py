@@ -186,6 +186,21 @@ def refuse_unfinished(path: Path) -> None:
             )
 
 
+def refuse_detached(path: Path) -> None:
+    """Refuse to commit where no branch would hold the commit, so that git would drop it one day.
+
+    Raises
+    ------
+    Conflict
+        When HEAD is detached, and how to get onto a branch.
+    """
+    if head(path) is not None and _run(path, "symbolic-ref", "--quiet", "HEAD").returncode:
+        raise Conflict(
+            "HEAD is detached: no branch would hold the commit of this version.",
+            "Get onto a branch first: git switch BRANCH, or git switch -c NAME.",
+        )
+
+
 def commit_only(root: Path, paths: Iterable[Path], message: str, trailers: Mapping[str, str]) -> str:
     """Commit ``paths`` and nothing else; whatever is staged besides stays staged.
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from mlinfra_lab.errors import Unavailable
+
 if TYPE_CHECKING:
     from filelock import FileLock
 
@@ -44,11 +46,22 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(state: Path) -> Identity | None:
-    """The identity the state folder remembers, if any."""
+    """The identity the state folder remembers, if any.
+
+    Raises
+    ------
+    Unavailable
+        When its file is damaged.
+    """
     try:
         return msgspec.json.decode((state / FILE).read_bytes(), type=Identity)
     except FileNotFoundError:
         return None
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
+        raise Unavailable(
+            f"{state / FILE} cannot be read: {error}.",
+            "Put a copy of it back, or remove it: the project then gets a new identity and keeps the rest.",
+        ) from error
 
 
 def _write(state: Path, identity: Identity) -> None:

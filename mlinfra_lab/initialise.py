@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,14 +68,25 @@ def initialise(path: str | os.PathLike[str] = ".", tutorial: bool = False) -> In
         When the git repository is in the middle of a merge, a rebase or the like.
     """
     root = _folder(path)
+    found = _has_git(root)
+    if found:
+        # Before anything is touched: the commit at the end would be refused.
+        git.refuse_unfinished(root)
     made: list[str] = []
+    before = _Before(root)
+    try:
+        return _make(root, found, tutorial, made)
+    except BaseException:
+        before.restore(made)
+        raise
+
+
+def _make(root: Path, has_git: bool, tutorial: bool, made: list[str]) -> InitReport:
     taken: list[str] = []
     notes: list[str] = []
     own: list[Path] = []
 
-    if _has_git(root):
-        # Before anything is touched: the commit at the end would be refused.
-        git.refuse_unfinished(root)
+    if has_git:
         taken.append(_where("git repository", root, git.top(root) or root))
     else:
         git.init(root)
@@ -114,15 +126,59 @@ def notebooks_dir() -> Path:
     )
 
 
+class _Before:
+    """A folder as it was, so that what fails halfway leaves nothing behind."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        ours = (".git", ".dvc", ".dvcignore", STATE, settings.FILE)
+        self._absent = [name for name in ours if not os.path.lexists(root / name)]
+        ignore = root / ".gitignore"
+        self._ignore = ignore.read_bytes() if ignore.is_file() else None
+
+    def restore(self, made: list[str]) -> None:
+        """Take away what is new; of the tutorials, those that stand in ``made``."""
+        new = [name for name in self._absent if os.path.lexists(self._root / name)]
+        # `dvc init` stages what it makes.
+        staged = [name for name in new if name in (".dvc", ".dvcignore")]
+        if staged and ".git" not in new:
+            command = ["git", "-C", str(self._root), "rm", "-r", "-q", "-f", "--cached", "--ignore-unmatch"]
+            subprocess.run(
+                [*command, "--", *staged], env=git.environ(), capture_output=True, check=False, timeout=60
+            )
+        for name in new + [name for name in made if name.startswith("notebooks/")]:
+            path = self._root / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        ignore = self._root / ".gitignore"
+        if self._ignore is not None:
+            ignore.write_bytes(self._ignore)
+        elif ignore.is_file():
+            ignore.unlink()
+
+
 def _folder(path: str | os.PathLike[str]) -> Path:
     root = Path(path).expanduser().resolve()
     if root.exists() and not root.is_dir():
         raise Invalid(f"{root} is a file.", "A project is a folder: name one.")
+    if root in (Path(root.anchor), Path.home().resolve()):
+        raise Invalid(
+            f"{root} cannot be a project: a project is a folder of its own.",
+            f"Name one: mlinfra init {root / 'my-project'}",
+        )
     inside = {".git", ".dvc", STATE} & set(root.parts)
     if inside:
         raise Invalid(
             f"{root} lies in {inside.pop()}, which is no place for a project.", "Name another folder."
         )
+    for name, what in ((STATE, "folder"), (settings.FILE, "file")):
+        there = root / name
+        if os.path.lexists(there) and not (there.is_dir() if what == "folder" else there.is_file()):
+            raise Invalid(
+                f"{there} is no {what}, which it has to be in a project.", "Move it away, then try again."
+            )
     try:
         root.mkdir(parents=True, exist_ok=True)
         # The permission bits do not tell everything (read-only mounts, root): try it.
@@ -141,7 +197,15 @@ def _where(what: str, root: Path, place: Path) -> str:
 
 
 def _has_git(root: Path) -> bool:
-    top = git.top(root)
+    try:
+        top = git.top(root)
+    except Failed as error:
+        if "must be run in a work tree" in error.message:
+            raise Invalid(
+                f"{root} lies in a bare git repository, which has no files of its own.",
+                "Clone it, and make the clone a project; or name another folder.",
+            ) from error
+        raise
     # A folder that the repository around it ignores is none of that repository's business.
     return top is not None and (top == root or git.ignored(top, root) is None)
 
@@ -162,7 +226,10 @@ def _init_dvc(root: Path, top: Path) -> None:
         check=False,
     )
     if done.returncode:
-        raise Failed(f"`dvc init` failed in {root}: {(done.stderr or done.stdout).strip()}")
+        raise Failed(
+            f"`dvc init` failed in {root}: {(done.stderr or done.stdout).strip()}",
+            "Nothing was changed. Mend what DVC names, then try again.",
+        )
 
 
 def _dvc_notes(dvc: Path) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlinfra_lab import identity, settings
-from mlinfra_lab.errors import NoProject, Unavailable
+from mlinfra_lab.errors import InvalidSettings, NoProject, Unavailable
 from mlinfra_lab.storage import Storage
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def find_root(start: Path) -> Path:
     """
     start = start.resolve()
     for folder in (start, *start.parents):
-        if (folder / settings.FILE).is_file():
+        if settings.is_there(folder):
             return folder
     raise NoProject(
         f"{start} is not in a project (there is no {settings.FILE} here or above).",
@@ -70,7 +70,7 @@ class Project:
 
     def __init__(self, path: str | os.PathLike[str] = ".") -> None:
         self.root = Path(path).resolve()
-        if not (self.root / settings.FILE).is_file():
+        if not settings.is_there(self.root):
             raise NoProject(
                 f"{self.root} is no project (there is no {settings.FILE} in it).",
                 f"Run `mlinfra init {self.root}`.",
@@ -116,8 +116,25 @@ class Project:
         return os.environ.get("MLINFRA_JOB") or None
 
     def _open_state(self) -> Path:
-        state = (self.root / self.settings.project.state_dir).resolve()
+        said = self.settings.project.state_dir
         try:
+            state = (self.root / Path(said).expanduser()).resolve()
+        except (RuntimeError, ValueError) as error:  # ~nobody, or a NUL
+            raise InvalidSettings(
+                f"“project.state_dir” is wrong: {said!r} is no folder ({error}).", "Write it like .mlinfra."
+            ) from error
+        if self.root.is_relative_to(state):
+            raise InvalidSettings(
+                f"“project.state_dir” is wrong: {state} holds the project itself.",
+                "Name a folder of its own, which only the project's state is in.",
+            )
+        ignore = state / ".gitignore"
+        try:
+            # Wherever it is: secrets and captured rows never go into git. Somebody's own folder stays
+            # as it is.
+            if not ignore.exists() and (not state.exists() or state == self.root / ".mlinfra"):
+                state.mkdir(mode=0o700, parents=True, exist_ok=True)
+                ignore.write_text("*\n", encoding="utf-8")
             state.mkdir(mode=0o700, parents=True, exist_ok=True)
             if state.stat().st_mode & 0o077:
                 state.chmod(0o700)
@@ -190,10 +207,10 @@ class Project:
     @cached_property
     def lineage(self) -> LineageService:
         """What was made from what."""
-        from mlinfra_lab.describe import describer
+        from mlinfra_lab.describe import describer, resolver
         from mlinfra_lab.lineage import LineageService
 
-        return LineageService(self.storage, describer(self))
+        return LineageService(self.storage, describer(self), resolver(self))
 
     @cached_property
     def clusters(self) -> ClustersService:

@@ -8,6 +8,7 @@ from its own client's places (``PGPASSFILE``, ``MLFLOW_TRACKING_PASSWORD``).
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 import tomllib
@@ -41,7 +42,8 @@ class ProjectSettings(Part, frozen=True, kw_only=True):
     name
         What people call the project; the folder's name by default. Names MLflow's experiment.
     state_dir
-        Where database, captures and logs stand, relative to the project. Must be on a local disk.
+        Where database, captures and logs stand, relative to the project; ``~`` is the home. Must be on
+        a local disk.
     database
         SQLAlchemy URL of a PostgreSQL database for a team, without a password; by default a SQLite
         file in the state folder.
@@ -157,6 +159,24 @@ def parse_size(size: int | str) -> int:
     return int(float(match[1]) * (1024 if unit.endswith("i") else 1000) ** power)
 
 
+def is_there(folder: Path) -> bool:
+    """Whether a folder holds ``mlinfra.toml``.
+
+    Raises
+    ------
+    InvalidSettings
+        When something else has its name: a folder, a link that leads nowhere.
+    """
+    path = folder / FILE
+    if path.is_file():
+        return True
+    if path.is_symlink():
+        raise InvalidSettings(f"{path} is a link that leads nowhere.", "Mend the link, or remove it.")
+    if path.exists():
+        raise InvalidSettings(f"{path} is no file.", "Move it away: a project's settings have that name.")
+    return False
+
+
 def load(root: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings of the project in ``root``.
 
@@ -173,15 +193,19 @@ def load(root: Path, environ: Mapping[str, str] = os.environ) -> Settings:
         Naming the key, its line and the nearest valid key.
     """
     path = root / FILE
+    is_there(root)
     try:
-        text = path.read_text(encoding="utf-8")
+        # Editors on Windows put a byte-order mark first, which TOML does not know.
+        text = path.read_text(encoding="utf-8-sig")
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidSettings(f"{FILE} is not valid TOML: {error}.", f"Mend {path}.") from error
     except UnicodeDecodeError as error:
         raise InvalidSettings(f"{FILE} is not UTF-8.", f"Save {path} as UTF-8.") from error
-    if database := environ.get("MLINFRA_DATABASE"):
-        raw.setdefault("project", {})["database"] = database
+    except OSError as error:
+        raise InvalidSettings(f"{path} cannot be read: {error.strerror}.", "Make it readable.") from error
+    if (database := environ.get("MLINFRA_DATABASE")) and isinstance(raw.setdefault("project", {}), dict):
+        raw["project"]["database"] = database
     return parse(raw, text)
 
 
@@ -190,12 +214,17 @@ def parse(raw: dict[str, Any], text: str = "") -> Settings:
     _check_keys(raw, Settings, (), text)
     tables = dict(raw)
     clusters: dict[str, Any] = {}
-    for name, table in tables.get("clusters", {}).items():
+    declared = tables.get("clusters", {})
+    if not isinstance(declared, dict):
+        raise _mistake(("clusters",), text, "“clusters” is no table", "Write [clusters.NAME] for each one.")
+    for name, table in declared.items():
         where = ("clusters", name)
         if not NAME.match(name):
             raise _mistake(where, text, f"“{name}” is no name for a cluster", "Use a-z, 0-9 and “-”.")
         if not isinstance(table, dict) or "backend" not in table:
             raise _mistake(where, text, f"[clusters.{name}] names no backend", 'Add `backend = "local"`.')
+        if not isinstance(table["backend"], str):
+            raise _mistake((*where, "backend"), text, "the backend is no text", 'Write `backend = "local"`.')
         clusters[name] = {
             "backend": table["backend"],
             "config": {key: value for key, value in table.items() if key != "backend"},
@@ -206,15 +235,76 @@ def parse(raw: dict[str, Any], text: str = "") -> Settings:
     except msgspec.ValidationError as error:
         reason, _, at = str(error).partition(" - at `$.")
         keys = tuple(at.rstrip("`").split("."))
-        raise _mistake(keys, text, f"“{'.'.join(keys)}” is wrong: {reason}", "See the README.") from error
+        raise _mistake(keys, text, f"“{'.'.join(keys)}” is wrong: {_in_words(reason)}", _how(keys)) from error
+    _check_values(settings, text)
     url = settings.project.database
     if url and re.match(r"[^:]+://[^/@:]*:[^/@]+@", url):
         raise InvalidSettings(
             "A password stands in the database's URL.",
             "Take it out and keep it in PGPASSFILE (~/.pgpass) or in the service file.",
         )
-    parse_size(settings.serving.max_body)
     return settings
+
+
+def _check_values(settings: Settings, text: str) -> None:
+    """What the types do not say."""
+    for table in ("tasks", "jobs", "controller"):
+        for key, value in msgspec.structs.asdict(getattr(settings, table)).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                what = f"“{table}.{key}” is wrong: {value} is no number of seconds"
+                raise _mistake((table, key), text, what, _how((table, key)))
+    name = settings.project.name
+    if name is not None and not (name.strip() and name.isprintable()):
+        what = "the project's name is " + ("empty" if not name.strip() else f"no plain text: {name!r}")
+        raise _mistake(("project", "name"), text, what, "Write a name on one line, or leave it out.")
+    body = settings.serving.max_body
+    try:
+        wrong = None if parse_size(body) > 0 else f"“serving.max_body” is wrong: {body} lets nothing in"
+    except InvalidSettings as error:
+        wrong = f"“serving.max_body” is wrong: {error.message.rstrip('.')}"
+    if wrong:
+        raise _mistake(("serving", "max_body"), text, wrong, "Write it like “2 GiB” or “500 MB”.")
+
+
+_KINDS = {
+    "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false",
+    "object": "a table", "array": "a list", "null": "nothing",
+}  # fmt: skip
+_EXAMPLES = {
+    "int": "Write a whole number without quotes, like {key} = {value}.",
+    "float": "Write a number without quotes, like {key} = {value}.",
+    "str": 'Write text in quotes, like {key} = "{value}".',
+}
+
+
+def _in_words(reason: str) -> str:
+    """Say ``Expected `int | null`, got `str``` as a person does."""
+
+    def kinds(found: re.Match[str]) -> str:
+        names = [name for name in found[1].split(" | ") if name != "null"]
+        return " or ".join(_KINDS.get(name, name) for name in names)
+
+    words = re.sub(r"`([a-z |]+)`", kinds, reason)
+    words = re.sub(r" >= (\S+)", r" of at least \1", re.sub(r" <= (\S+)", r" of at most \1", words))
+    words = re.sub(r" > (\S+)", r" of more than \1", words)
+    return (words[:1].lower() + words[1:]).removesuffix(".0")
+
+
+def _how(keys: tuple[str, ...]) -> str:
+    """What is valid for a key, with its default for an example."""
+    kind: Any = Settings
+    default: Any = None
+    for key in keys:
+        table = _struct(kind)
+        if table is None:
+            break
+        default = next((one.default for one in msgspec.structs.fields(table) if one.name == key), None)
+        kind = get_type_hints(table).get(key)
+    if _struct(kind) is not None or kind is None:
+        return f"Write its keys under [{'.'.join(keys)}]."
+    plain = next(name for name in ("str", "int", "float") if name in str(kind) or name == "float")
+    value = default if isinstance(default, int | float | str) else {"str": "…", "int": 8080}.get(plain, 600)
+    return _EXAMPLES[plain].format(key=keys[-1], value=value)
 
 
 def _check_keys(raw: Any, kind: Any, where: tuple[str, ...], text: str) -> None:

@@ -124,8 +124,9 @@ class Terminal:
         head = f"{mark}{self.paint(card.kind, '2')} {self.paint(one_line(card.name), '1')}"
         if card.state:
             head += f"  {card.state.text}"
-        beside = (self.paint(one_line(words), "2") for words in (card.id, card.note) if words)
-        yield "  ".join([head, *beside])
+        yield "  ".join(
+            [head, *(self.paint(one_line(words), "2") for words in (card.id, card.note) if words)]
+        )
         room = max((width(name) for name, _ in card.facts), default=0)
         for name, cell in card.facts:
             label = self.paint(name, "2") + " " * (room - width(name))

@@ -98,6 +98,10 @@ class Backend(ABC):
         self.root = root
         self.state = state
 
+    def most(self) -> int | None:
+        """How many workers it can be scaled to; ``None`` when only its scheduler knows."""
+        return None
+
     @abstractmethod
     def workers(self) -> int | None:
         """Worker processes at the start; ``None`` when only the scheduler's process can find out."""

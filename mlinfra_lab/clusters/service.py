@@ -235,7 +235,7 @@ class ClustersService:
             if not backend.starts:
                 raise Conflict(f"The workers of cluster “{name}” are not ours to start or stop.")
             processes = store.processes(unit.connection, row)
-            most = processes.published.get("most", workers)
+            most = processes.published.get("most") or backend.most() or workers
             if not 1 <= workers <= most:
                 few = "It needs one at least." if workers < 1 else f"It can have {most} at most."
                 raise Invalid(f"Cluster “{name}” cannot have {workers} workers.", few)

@@ -33,6 +33,8 @@ CLAIM_SECONDS = 60.0
 HEALTHY_SECONDS = 60.0
 LONGEST_PAUSE = 30.0
 FULL_LOOK_SECONDS = 1.0
+MOST_STARTING = max(8, 2 * (os.cpu_count() or 1))
+"""Processes that are being started at one time."""
 _LOG_BYTES = 5 * 2**20
 
 
@@ -210,12 +212,18 @@ class Engine:
 
     def _start_missing(self, wanted: dict[tuple[str, str], Wanted]) -> None:
         with self._project.storage.read() as connection:
-            present = {(one.kind, one.owner) for one in launches.opened(connection)}
+            current = launches.opened(connection)
+        present = {(one.kind, one.owner) for one in current}
+        # Starting is the dearest moment of a process; many at once would keep each from claiming in time.
+        room = MOST_STARTING - sum(1 for one in current if one.state == "launching")
         for key, one in wanted.items():
             pause = self._pauses.get(key)
             paused = pause is not None and time.monotonic() < pause.until
             if key in present or paused or not one.module:
                 continue
+            if room <= 0:
+                return  # the others at a later turn
+            room -= 1
             self._launch(one)
 
     def _launch(self, one: Wanted) -> None:

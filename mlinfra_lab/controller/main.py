@@ -25,7 +25,7 @@ from mlinfra_lab.controller.loops import loops_of
 from mlinfra_lab.project import Project
 from mlinfra_lab.schema.common import now
 from mlinfra_lab.schema.control import ControllerBeat
-from mlinfra_lab.storage import launches
+from mlinfra_lab.storage import Watcher, launches
 from mlinfra_lab.storage.watch import LOOK_SECONDS
 
 log = logging.getLogger("mlinfra_lab.controller")
@@ -115,11 +115,11 @@ def control(project: Project) -> str:
         launches.prune(unit, now() - KEPT)
     engine = Engine(project, loops_of(project))
     watcher = project.storage.watcher()
-    quiet_since = time.monotonic()
+    quiet_since, trouble = time.monotonic(), ""
     try:
         while not told:
             beat.write()
-            engine.turn(watcher.changed())
+            trouble = _turn(engine, watcher, trouble)
             if engine.busy:
                 quiet_since = time.monotonic()
             elif project.controller.is_down():
@@ -134,3 +134,14 @@ def control(project: Project) -> str:
         watcher.close()
     beat.write(leaving=told[0])
     return told[0]
+
+
+def _turn(engine: Engine, watcher: Watcher, trouble: str) -> str:
+    """One round of the engine; what fails now (a locked database, a full disk) is tried again."""
+    try:
+        engine.turn(watcher.changed())
+    except Exception as problem:
+        if repr(problem) != trouble:
+            log.exception("a round failed; the next one tries again")
+        return repr(problem)
+    return ""

@@ -90,6 +90,7 @@ class DataService:
             )
         store.check_binding(self._storage, name, relative)
         git.refuse_unfinished(self._root)
+        git.refuse_detached(self._root)
         if git.tracked(self._root, self._root / relative):
             raise Conflict(
                 f"git keeps {relative} itself, so DVC cannot.",

@@ -24,6 +24,16 @@ _SHAPES: tuple[tuple[str, NodeKind], ...] = (
 )
 
 
+SHAPES = (
+    "Give a prediction (delay.1.1.17), a dataset version (flights@1), a model version (flights-delay/1 or "
+    "flights-delay@champion), a job (jabcdefgh) or a run."
+)
+
+
+def _known(id: str) -> tuple[NodeKind, str] | None:
+    return next(((kind, id) for shape, kind in _SHAPES if re.fullmatch(shape, id)), None)
+
+
 def kind_of(id: str) -> NodeKind:
     """What an id names, by its shape.
 
@@ -32,14 +42,10 @@ def kind_of(id: str) -> NodeKind:
     Invalid
         With the shapes there are.
     """
-    for shape, kind in _SHAPES:
-        if re.fullmatch(shape, id):
-            return kind
-    raise Invalid(
-        f"“{id}” is no id that lineage knows.",
-        "Give a prediction (delay.1.1.17), a dataset version (flights@1), a model version "
-        "(flights-delay/1), a job (jabcdefgh) or a run's full id.",
-    )
+    known = _known(id)
+    if known is None:
+        raise Invalid(f"“{id}” is no id that lineage knows.", SHAPES)
+    return known[0]
 
 
 class LineageService:
@@ -50,11 +56,14 @@ class LineageService:
     describe
         Gives a node with its facts, and the edges into it that are derived rather than written:
         a prediction's id names its revision, a revision's row its model.
+    resolve
+        Turns another way of naming a thing into its id; gives back what it does not know.
     """
 
-    def __init__(self, storage: Storage, describe: Describe) -> None:
+    def __init__(self, storage: Storage, describe: Describe, resolve: Callable[[str], str] = str) -> None:
         self._storage = storage
         self._describe = describe
+        self._resolve = resolve
 
     def show(self, id: str) -> Trace:
         """Everything that led to one thing.
@@ -69,6 +78,8 @@ class LineageService:
         NotFound
             When the thing itself is unknown; something missing further up is a node that says so.
         """
+        if _known(id) is None:
+            id = self._resolve(id)
         first = (kind_of(id), id)
         nodes: dict[tuple[NodeKind, str], Node] = {}
         edges: dict[tuple[str, str, str, str], Edge] = {}
@@ -78,7 +89,7 @@ class LineageService:
             for kind, name in sorted(ahead, key=lambda node: (node != first, node)):
                 node, derived = self._describe(kind, name)
                 if node.missing is not None and (kind, name) == first:
-                    raise NotFound(node.missing)
+                    raise NotFound(node.missing, "It is spelt wrong, or it was never here.")
                 nodes[kind, name] = node
                 found += derived
             for edge in found:

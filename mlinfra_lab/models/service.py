@@ -131,6 +131,16 @@ class ModelsService:
             )
         raise NotFound(f"There is no model “{name}”.", hint)
 
+    def logged_by(self, version: ModelVersion) -> str | None:
+        """The run that really logged a version's files, whatever run the version claims.
+
+        Of a registry that only MLflow's client can read, the claim is all there is.
+        """
+        if self._registry is None:
+            return version.run
+        with self._registry() as connection:
+            return None if connection is None else store.place(connection, version)[1]
+
     def is_own(self, version: ModelVersion) -> bool:
         """Whether a version's files were written by this project, so that unpickling them is its own risk.
 

@@ -130,10 +130,16 @@ class Storage:
                 if not sa.inspect(connection).has_table("alembic_version"):
                     return None
                 return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
-        except sa.exc.OperationalError as error:
+        except sa.exc.DatabaseError as error:
             raise self._unreachable(error) from error
 
-    def _unreachable(self, error: sa.exc.OperationalError) -> Unavailable:
+    def _unreachable(self, error: sa.exc.DatabaseError) -> Unavailable:
+        if self.path is not None and not isinstance(error, sa.exc.OperationalError):
+            return Unavailable(
+                f"{self.path} is damaged or no database of a project: {error.orig}.",
+                "Put a copy of it back (with its -wal file, if there is one). If there is none, move it "
+                "away: the project begins anew, and git, DVC and MLflow keep what they have.",
+            )
         where = self.url.render_as_string(hide_password=True)
         reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no reason given"
         return Unavailable(f"The project's database {where} does not answer: {reason}.")
@@ -170,7 +176,7 @@ class Storage:
                 if self.needs_migration_of(connection):
                     config.attributes["connection"] = connection
                     command.upgrade(config, "head")
-        except sa.exc.OperationalError as error:
+        except sa.exc.OperationalError as error:  # any other error is a mistake in a migration
             raise self._unreachable(error) from error
 
     @staticmethod

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -159,3 +160,23 @@ def _is_kernel_of(one: psutil.Process, project: Project) -> bool:
         )
     except psutil.Error:
         return False
+
+
+def test_a_database_that_somebody_locks_for_long(project: Project) -> None:
+    """The controller cannot write meanwhile; it neither dies nor forgets what was asked."""
+    notebook, lines = counting(project)
+    project.controller.ensure()
+    before = project.controller.alive()
+    job = project.jobs.submit(notebook)
+    assert project.storage.path is not None
+    somebody = sqlite3.connect(project.storage.path, isolation_level=None, timeout=60)
+    somebody.execute("BEGIN IMMEDIATE")
+    eventually(lambda: "a round failed" in project.controller.log.read_text(), 90)
+    somebody.execute("ROLLBACK")
+    somebody.close()
+    job.wait(120)
+    check_true(job, lines)
+    now = project.controller.alive()
+    assert before is not None
+    assert now is not None
+    assert now.pid == before.pid

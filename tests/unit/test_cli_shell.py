@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+from support import write_notebook
 
 from mlinfra_lab.cli.base import Entry, Group, load
 from mlinfra_lab.cli.shell import Root, run
@@ -228,3 +229,63 @@ def test_colours_only_where_they_are_wanted(monkeypatch):
     monkeypatch.delenv("FORCE_COLOR")
     monkeypatch.setenv("TERM", "dumb")
     assert not colours(Screen())
+
+
+@pytest.mark.parametrize("path", ["job run", "cluster start", "endpoint publish"])
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1", "soon"])
+def test_a_timeout_is_a_number_of_seconds(path, seconds, capsys):
+    words = ["a"] if path != "endpoint publish" else ["a", "--name", "a"]
+    assert run([*path.split(), *words, "--timeout", seconds]) == 2
+    assert "--timeout" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(project, closed):
+    line = f"{shlex.join([*MLINFRA, 'job', 'list', '--project', str(project.root)])} {closed}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")
+@pytest.mark.parametrize("arguments", [["--help"], ["status", "--json"], ["status"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_said_plainly(project, arguments, unbuffered):
+    env = os.environ | {"MLINFRA_PROJECT": str(project.root), "PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*MLINFRA, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, env=env, check=False
+        )
+    assert done.returncode == 1
+    assert "tandard output cannot be written: No space left on device." in done.stderr
+    assert "internal" not in done.stderr
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+@pytest.mark.parametrize("name", ["sp ace ü.ipynb", "not there ü.ipynb"])
+def test_a_name_that_the_locale_cannot_read_is_a_plain_error(project, name, more):
+    write_notebook(project.root / "sp ace ü.ipynb", ["1"])
+    env = os.environ | {
+        "MLINFRA_PROJECT": str(project.root), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0",
+    }  # fmt: skip
+    command = [*MLINFRA, "job", "run", str(project.root / name), *more]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == (3 if name.startswith("not") else 4), done.stderr
+    assert "ace" in done.stderr or "there" in done.stderr
+    assert "Traceback" not in done.stderr and "internal" not in done.stderr
+
+
+def test_a_damaged_database_or_identity_is_named(project, capsys):
+    project.close()
+    (project.state / "mlinfra.db").write_bytes(b"garbage" * 1000)
+    for beside in project.state.glob("mlinfra.db-*"):
+        beside.unlink()
+    assert run(["status", "--project", str(project.root)]) == 5
+    said = capsys.readouterr().err
+    assert str(project.state / "mlinfra.db") in said and "hint:" in said and "internal" not in said
+    (project.state / "mlinfra.db").unlink()
+    (project.state / "identity.json").write_text("{")
+    assert run(["status", "--project", str(project.root)]) == 5
+    said = capsys.readouterr().err
+    assert str(project.state / "identity.json") in said and "hint:" in said and "internal" not in said
+    (project.state / "identity.json").unlink()
+    assert run(["status", "--project", str(project.root)]) == 0

@@ -54,3 +54,9 @@ def test_months():
     assert values.months("1-3, 7") == [1, 2, 3, 7]
     with pytest.raises(InvalidParameter, match="are no months"):
         values.months("winter")
+
+
+@pytest.mark.parametrize(("typed", "raw"), [([("x", "1"), ("x", "2")], []), ([], [("x", "1"), ("x", "1")])])
+def test_a_parameter_that_is_given_twice_is_a_mistake(typed, raw):
+    with pytest.raises(InvalidParameter, match="parameter x was given twice"):
+        values.parameters([("a", "1"), *typed], raw)

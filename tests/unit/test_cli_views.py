@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import msgspec
 import pytest
-from cli_samples import CLUSTER, JOB, ONES
+from cli_samples import CLUSTER, JOB, ONES, RUN
 
 from mlinfra_lab.cli import view as v
 from mlinfra_lab.cli.base import Listing
@@ -170,3 +170,24 @@ def test_json_of_a_listing_and_of_text(capsys):
     show(Listing([], "Job", "No jobs."), json=True)
     show("a-token", json=True)
     assert capsys.readouterr().out == '[]\n"a-token"\n'
+
+
+@pytest.mark.parametrize(("value", "id"), [(JOB, JOB.id), (ONES["JobDetail"], JOB.id), (ONES["Run"], RUN)])
+def test_a_piped_card_has_the_id_that_commands_take(value, id):
+    assert f"id\t{id}" in plain(view(value)).split("\n")
+    assert id in Terminal(colour=False).draw(view(value)).split("\n")[0]
+    assert id in Tags(page(view(value))).words
+
+
+def test_a_piped_card_keeps_its_note():
+    version = msgspec.structs.replace(ONES["DatasetVersion"], message="as it\ncame")
+    assert "note\tas it came" in plain(view(version))
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [("lost", "1"), ("timed_out", "1"), ("cancelled", "1"), ("running", None)]
+)
+def test_a_job_that_ended_without_a_code_shows_what_waiting_for_it_ends_with(state, code):
+    one = msgspec.structs.replace(JOB, state=state, exit_code=None)
+    facts = dict(line.split("\t", 1) for line in plain(view(one)).split("\n"))
+    assert facts.get("exit code") == code

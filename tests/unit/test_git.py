@@ -227,6 +227,16 @@ def test_other_unfinished_things_are_refused(
     git.refuse_unfinished(repo)
 
 
+def test_a_detached_head_is_refused_with_the_way_back(repo: Path) -> None:
+    git.refuse_detached(repo)
+    commit(repo, "a")
+    git.refuse_detached(repo)
+    run(repo, "checkout", "--detach")
+    with pytest.raises(Conflict, match="detached") as error:
+        git.refuse_detached(repo)
+    assert "git switch" in str(error.value.hint)
+
+
 def test_a_worktree_and_a_subfolder(repo: Path, tmp_path: Path) -> None:
     commit(repo, "a")
     tree = tmp_path / "tree"

@@ -271,3 +271,51 @@ def test_tutorials_are_copied_and_never_overwrite(quick: Path) -> None:
     assert (quick / template).read_bytes() == source.read_bytes()
     assert committed(quick) == [str(template)]
     assert os.access(quick / template, os.W_OK)
+
+
+@pytest.mark.parametrize("name", [".mlinfra", "mlinfra.toml"])
+def test_something_else_with_our_name_is_named(tmp_path: Path, name: str) -> None:
+    if name == "mlinfra.toml":
+        (tmp_path / name).symlink_to("nowhere")
+    else:
+        (tmp_path / name).touch()
+    with pytest.raises(Invalid, match=name):
+        initialise(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_the_home_and_the_root_are_no_projects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for folder in ("/", tmp_path):
+        with pytest.raises(Invalid, match="a folder of its own"):
+            initialise(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bare_repository_has_no_place(tmp_path: Path) -> None:
+    run(tmp_path, "git", "init", "-q", "--bare", "bare")
+    with pytest.raises(Invalid, match="bare") as error:
+        initialise(tmp_path / "bare")
+    assert "Clone" in str(error.value.hint)
+
+
+def test_what_fails_halfway_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").write_text("theirs")
+    (tmp_path / ".gitignore").write_text("*.log\n")
+    with pytest.raises(Failed, match="dvc init") as error:
+        initialise(tmp_path)
+    assert error.value.hint
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".dvc", ".gitignore"]
+    assert (tmp_path / ".dvc").read_text() == "theirs"
+    assert (tmp_path / ".gitignore").read_text() == "*.log\n"
+
+
+def test_after_a_failing_hook_the_repository_is_as_it_was(repo: Path) -> None:
+    hook = repo / ".git" / "hooks" / "pre-commit"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    before = run(repo, "git", "status", "--porcelain")
+    with pytest.raises(Failed):
+        initialise(repo, tutorial=True)
+    assert run(repo, "git", "status", "--porcelain", "--untracked-files=normal") == before
+    assert not (repo / ".mlinfra").exists()

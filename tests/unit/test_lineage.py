@@ -67,6 +67,14 @@ def test_the_thing_asked_for_must_exist(project: Project) -> None:
             project.lineage.show(id)
 
 
+def test_a_thing_is_found_by_what_other_commands_call_it(project: Project) -> None:
+    names = {"flights@champion": "flights/2"}
+    service = LineageService(project.storage, describe, lambda id: names.get(id, id))
+    assert service.show("flights@champion").nodes[0].id == "flights/2"
+    with pytest.raises(Invalid):
+        service.show("nothing like it")
+
+
 def test_an_environment_is_written_down_once(project: Project) -> None:
     first = project.lineage.record_environment("python3")
     assert first is not None

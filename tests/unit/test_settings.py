@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mlinfra_lab import git
 from mlinfra_lab.errors import InvalidSettings, NoProject
 from mlinfra_lab.project import Project, find_root
 from mlinfra_lab.settings import load, parse_size
@@ -99,3 +100,69 @@ def test_no_project_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(NoProject) as error:
         Project.find(tmp_path)
     assert "mlinfra init" in str(error.value.hint)
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "mlinfra.toml").write_bytes(b"\xef\xbb\xbf[jobs]\nat_once = 3\n")
+    assert load(tmp_path, {}).jobs.at_once == 3
+
+
+@pytest.mark.parametrize(("kind", "said"), [("folder", "is no file"), ("link", "leads nowhere")])
+def test_what_only_has_the_name_is_told_from_nothing(tmp_path: Path, kind: str, said: str) -> None:
+    path = tmp_path / "mlinfra.toml"
+    path.mkdir() if kind == "folder" else path.symlink_to("nowhere")
+    for look in (Project, Project.find, load):
+        with pytest.raises(InvalidSettings, match=said):
+            look(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "hint"),
+    [
+        ("[jobs]\nat_once = 'two'\n", "expected a whole number, got text", "at_once = 2"),
+        ("[jobs]\nat_once = 0\n", "of at least 1", "at_once = 2"),
+        ("[jobs]\ntimeout = inf\n", "no number of seconds", "timeout = 600"),
+        ("[jobs]\ntimeout = nan\n", "more than 0", "timeout = 600"),
+        ("[mlflow]\ntracking_uri = 5\n", "expected text, got a whole number", "in quotes"),
+        ("\njobs = 5\n", "expected a table", "[jobs]"),
+        ("\nclusters = 5\n", "no table", "[clusters.NAME]"),
+        ("[clusters.a]\nbackend = 5\n", "no text", "local"),
+        ("[serving]\nmax_body = '2 potato'\n", "no size", "2 GiB"),
+        ("[serving]\nmax_body = 0\n", "lets nothing in", "2 GiB"),
+        ("[project]\nname = ' '\n", "name is empty", "leave it out"),
+        ('[project]\nname = "a\\nb"\n', "no plain text", "leave it out"),
+    ],
+)
+def test_a_wrong_value_is_answered_with_what_is_valid(
+    tmp_path: Path, text: str, said: str, hint: str
+) -> None:
+    with pytest.raises(InvalidSettings) as error:
+        load(write(tmp_path, text), {})
+    assert "line 2" in error.value.message
+    assert said in error.value.message
+    assert hint in str(error.value.hint)
+
+
+def test_the_state_folder_may_be_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "p").mkdir()
+    project = Project(write(tmp_path / "p", "[project]\nstate_dir = '~/state'\n"))
+    assert project.state == tmp_path / "home" / "state"
+    project.close()
+
+
+def test_git_ignores_the_state_folder_wherever_it_is(tmp_path: Path) -> None:
+    project = Project(write(tmp_path, "[project]\nstate_dir = 'var/state'\n"))
+    project.close()
+    git.init(tmp_path)
+    assert git.ignored(tmp_path, project.state / "secrets")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "work.py").touch()
+    Project(write(tmp_path, "[project]\nstate_dir = 'theirs'\n")).close()
+    assert not git.ignored(tmp_path, tmp_path / "theirs" / "work.py")
+
+
+@pytest.mark.parametrize("place", [".", "..", "~nobody-of-that-name/x"])
+def test_the_state_folder_is_one_of_its_own(tmp_path: Path, place: str) -> None:
+    with pytest.raises(InvalidSettings, match="state_dir"):
+        Project(write(tmp_path, f"[project]\nstate_dir = '{place}'\n"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
@@ -23,6 +24,11 @@ QUIET = {
     "OPENBLAS_NUM_THREADS": "1",
     "MALLOC_TRIM_THRESHOLD_": "65536",
 }
+
+
+def most_workers() -> int:
+    """Worker processes that can make sense on this machine: each one imports Dask and has a core's share."""
+    return max(16, 8 * (os.cpu_count() or 1))
 
 
 def check_memory(memory: int | str) -> None:
@@ -64,6 +70,8 @@ class LocalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = {}
 
     def __post_init__(self) -> None:
+        if self.workers > most_workers():
+            raise ValueError(f"“workers”: this machine can do with {most_workers()} at most")
         check_memory(self.memory)
 
 
@@ -78,6 +86,10 @@ class LocalBackend(Backend):
     def workers(self) -> int | None:
         """See `Backend.workers`."""
         return self.config.workers
+
+    def most(self) -> int | None:
+        """See `Backend.most`."""
+        return most_workers()
 
     def environment(self) -> dict[str, str]:
         """See `Backend.environment`."""
