@@ -30,6 +30,8 @@ from mlinfra_lab.storage.watch import LOOK_SECONDS
 
 log = logging.getLogger("mlinfra_lab.controller")
 BEAT_SECONDS = 1.0
+PATIENCE = 3.0
+"""Seconds to wait for a locked database before the round is given up and the heart beats again."""
 KEPT = dt.timedelta(days=7)
 """How long the rows of processes that have ended are kept."""
 
@@ -91,6 +93,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     project = Project(options.project)
+    project.storage.wait_at_most(PATIENCE)
     lock = take_lock(project.state)
     if lock is None:
         log.info("another controller is up")

@@ -92,6 +92,7 @@ class Storage:
         except sa.exc.ArgumentError as error:
             raise Invalid("The database's URL cannot be read.", "Write postgresql://HOST/NAME.") from error
         self.url = parsed
+        self._patience: float = _BUSY_SECONDS
         self.dialect = parsed.get_backend_name()
         if parsed.get_backend_name() == "sqlite" and self.path is None:
             self.path = Path(str(parsed.database))
@@ -102,7 +103,7 @@ class Storage:
                 f"PostgreSQL needs {error.name}.", "pip install 'mlinfra-lab[postgres]'"
             ) from error
         if self.dialect == "sqlite":
-            sa.event.listen(self._engine, "connect", _prepare_sqlite)
+            sa.event.listen(self._engine, "connect", self._prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
         self._writer = self._engine.execution_options(mlinfra_writes=True)
 
@@ -111,6 +112,19 @@ class Storage:
             # Transactions are begun by us (see _begin_sqlite), so the driver must not.
             return {"timeout": _BUSY_SECONDS, "isolation_level": None, "check_same_thread": False}
         return {"connect_timeout": 10}
+
+    def _prepare_sqlite(self, connection: Any, record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(f"PRAGMA busy_timeout={int(self._patience * 1000)}")
+        cursor.close()
+
+    def wait_at_most(self, seconds: float) -> None:
+        """How long to wait for somebody else's lock on SQLite; a heartbeat must not wait for long."""
+        self._patience = seconds
+        self._engine.dispose()
 
     def __repr__(self) -> str:
         return f"Storage({self.url.render_as_string(hide_password=True)})"
@@ -216,14 +230,6 @@ class Storage:
         if self.path is not None:
             return SqliteWatcher(self.path)
         return PostgresWatcher(self.url)
-
-
-def _prepare_sqlite(connection: Any, record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
