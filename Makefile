@@ -7,7 +7,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # uv does not read pip's configuration. Where wheels lie on disk, torch's CPU build comes from there.
 TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
 
-.PHONY: setup demo down test check faults lint bench lab wheel clean
+# Two at a time, each file in one process: most tests wait for processes of their own.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
+
+.PHONY: setup demo down test check faults lint bench wheel clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -28,18 +31,18 @@ down:
 	@.ci/demo down
 
 test: setup lint
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 check: setup lint
-	@$(BIN)/python -m pytest -m 'not slow and not faults' -q
+	@$(PYTEST) -q -m 'not slow and not faults'
 
 faults: setup
-	@MLINFRA_FAULTS=all $(BIN)/python -m pytest -m faults
+	@MLINFRA_FAULTS=all $(PYTEST) -m faults
 
 lint: setup
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/lint-imports --no-timing | tail -n 3
+	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy --no-error-summary
 
 bench: setup

@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 SEED = int(os.environ.get("MLINFRA_SEED") or random.SystemRandom().randrange(10**6))
 """What the moments of the fault tests are drawn from; printed at the head of each test run."""
+os.environ["MLINFRA_SEED"] = str(SEED)  # so that every process of this run draws the same
 ALL = os.environ.get("MLINFRA_FAULTS") == "all"
 """Whether the whole matrix of faults is run, and not one draw of it."""
 _PAUSE = threading.Event()

@@ -129,7 +129,24 @@ class DataService:
             raise Invalid(f"{full} holds the project's own state and is no data.")
         if not (full.is_file() or full.is_dir()):
             raise Invalid(f"{full} is neither a file nor a folder.")
+        self._refuse_links_out(full)
         return inner.as_posix()
+
+    def _refuse_links_out(self, folder: Path) -> None:
+        """DVC follows links: one that leads out would make somebody else's file part of the data."""
+        for above, folders, files in os.walk(folder):
+            for name in (*folders, *files):
+                path = Path(above, name)
+                if not path.is_symlink():
+                    continue
+                target = path.resolve()
+                if not target.exists():
+                    raise Invalid(f"{path} is a link to {target}, which is not there.", "Remove the link.")
+                if not target.is_relative_to(self._root):
+                    raise Invalid(
+                        f"{path} is a link to {target}, which is not in the project.",
+                        "Copy the file in its place.",
+                    )
 
     def _name_for(self, path: str) -> str:
         for dataset in store.datasets(self._storage):

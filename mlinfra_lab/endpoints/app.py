@@ -101,7 +101,8 @@ class Request:
 
     def __init__(self, scope: Scope) -> None:
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
+        # As it was sent: an escaped slash is no slash, and no endpoint's name needs an escape.
+        self.path: str = scope["raw_path"].decode("ascii")
         self.authorization = b""
         self.kind = b""
         self.encoding = b""

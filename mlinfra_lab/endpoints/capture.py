@@ -36,7 +36,8 @@ SEAL_AT = 64 * 2**20
 _INDEX_EVERY = 64 * 2**10
 FRAME = struct.Struct("<II")
 ENTRY = struct.Struct("<QQ")
-_ID = re.compile(r"([a-z0-9][a-z0-9-]*)\.([0-9]{1,18})\.([0-9]{1,18})\.([0-9]{1,18})\Z")
+# One spelling each: no number begins with a zero.
+_ID = re.compile(r"([a-z0-9][a-z0-9-]*)" + r"\.(0|[1-9][0-9]{0,17})" * 3 + r"\Z")
 
 
 class NotCaptured(Exception):

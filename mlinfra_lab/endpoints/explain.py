@@ -7,6 +7,7 @@ to read ``row 3, column `temp`: expected a number, got a string``. Rows are coun
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import math
 import re
@@ -29,6 +30,7 @@ _WORDS = {
 }
 _FORMS = "dataframe_split, dataframe_records, inputs, instances"
 _LOOK_CLOSELY = 2**20
+_SHOWN = 60
 _ROW = re.compile(
     r"\$\.(?:dataframe_records|instances|inputs)\[(\d+)\](?:\.(.+)|((?:\[[\d.]+\])+))?\Z", re.DOTALL
 )
@@ -37,9 +39,16 @@ _VALUES = re.compile(r"\$\.inputs\[\.\.\.\](?:\[(\d+)\])?\Z")
 _SPLIT = re.compile(r"\$(?:\.dataframe_split\.data)?\[(\d+)\](?:\[(\d+)\])?\Z")
 
 
+def short(text: str) -> str:
+    """A text as it is shown: what came from a request may have any length."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
 def cell(row: int | None, column: str | None, what: str, **detail: Any) -> InvalidRequest:
     """An error in one place of the request's table."""
     where = [f"row {row}"] if row is not None else []
+    if column is not None:
+        column = short(column)
     where += [f"column `{column}`"] if column is not None else []
     place = ", ".join(where)
     known = {"row": row, "column": column}
@@ -72,7 +81,7 @@ def in_body(
         All names a row may have.
     """
     what, path = _parts(error)
-    if match := re.match(r"Object (missing required|contains unknown) field `(.+)`\Z", what, re.DOTALL):
+    if match := re.match(r"Object (missing required|contains unknown) field `(.*)`\Z", what, re.DOTALL):
         return _field(match[2], match[1].startswith("missing"), path, known)
     if match := _ROW.match(path):
         if match[2]:
@@ -90,7 +99,7 @@ def in_body(
         return InvalidRequest(
             "The body is not a JSON object.", f'Send {{"FORM": …}} with FORM one of {_FORMS}.'
         )
-    key = path.removeprefix("$.")
+    key = short(path.removeprefix("$."))
     return InvalidRequest(f"`{key}`: {_reason(what, None)}.", detail={"key": key})
 
 
@@ -120,7 +129,7 @@ def in_split(
     if isinstance(data, bytes):
         return _wrong(what, row, name, types)
     text = data[row][int(match[2])]
-    got = "nothing" if text is None else f"“{text[:40]}”"
+    got = "nothing" if text is None else f"“{short(text)}”"
     return cell(row, name, f"{_reason(what, types.get(name)).partition(', ')[0]}, got {got}")
 
 
@@ -170,9 +179,9 @@ def check_lengths(lengths: Mapping[str, int]) -> int:
     for name, length in lengths.items():
         if length != n:
             raise InvalidRequest(
-                f"Column `{first}` has {n} values, column `{name}` has {length}.",
+                f"Column `{short(first)}` has {n} values, column `{short(name)}` has {length}.",
                 "Give every column a value for each row; null where there is none.",
-                {"column": name, "lengths": dict(lengths)},
+                {"column": short(name), "lengths": {short(first): n, short(name): length}},
             )
     return n
 
@@ -208,8 +217,12 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _parts(error: msgspec.ValidationError) -> tuple[str, str]:
-    what, _, path = str(error).partition(" - at `")
-    return what, path.removesuffix("`")
+    text = str(error)
+    # A path begins with `$` and stands last; a name from the request may hold anything.
+    what, _, path = text.rpartition(" - at `$")
+    if not what or (what.startswith("Object ") and not what.endswith("`")):
+        return text, ""
+    return what, f"${path.removesuffix('`')}"
 
 
 def _word(kind: str) -> str:
@@ -249,7 +262,10 @@ def _field(name: str, missing: bool, path: str, known: Collection[str]) -> Inval
     if in_table:
         return cell(row, name, "missing") if missing else _unknown_column(row, name, known)
     if missing:
-        return InvalidRequest(f"`{path.removeprefix('$.')}` lacks its `{name}`.", detail={"key": name})
+        return InvalidRequest(
+            f"`{path.removeprefix('$.')}` lacks its `{short(name)}`.", detail={"key": short(name)}
+        )
+    name = short(name)
     near = difflib.get_close_matches(name, _FORMS.split(", "), n=1)
     hint = f"Did you mean `{near[0]}`?" if near else f"Give exactly one of {_FORMS}."
     return InvalidRequest(f"Unknown key `{name}` in the body.", hint, {"key": name})
@@ -257,8 +273,9 @@ def _field(name: str, missing: bool, path: str, known: Collection[str]) -> Inval
 
 def _unknown_column(row: int | None, name: str, known: Collection[str]) -> InvalidRequest:
     error = cell(row, name, "the model has no such column")
-    near = difflib.get_close_matches(name, known, n=1)
-    error.hint = f"Did you mean `{near[0]}`?" if near else f"Its columns: {', '.join(list(known)[:20])}."
+    near = difflib.get_close_matches(short(name), known, n=1)
+    names = ", ".join(short(one) for one in itertools.islice(known, 20))
+    error.hint = f"Did you mean `{short(near[0])}`?" if near else f"Its columns: {names}."
     return error
 
 

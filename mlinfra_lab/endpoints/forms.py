@@ -83,11 +83,11 @@ def moment(value: str | float, row: int, column: str) -> dt.datetime:
         else:
             read = dt.datetime.fromtimestamp(value, dt.UTC)
     except (ValueError, OverflowError, OSError):
-        shown = repr(value) if len(repr(value)) < 60 else f"{repr(value)[:60]}…"
+        shown = explain.short(repr(value))
         raise explain.cell(row, column, f"{shown} is no date and time (2013-03-01T05:15:00Z)") from None
     # What a 64-bit count of nanoseconds holds, which is how pandas keeps a moment.
     if not 1678 <= read.year <= 2261:
-        raise explain.cell(row, column, f"{value!r} is out of range (years 1678 to 2261)")
+        raise explain.cell(row, column, f"{explain.short(repr(value))} is out of range (years 1678 to 2261)")
     return read
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import threading
 import time
@@ -25,6 +26,7 @@ from mlinfra_lab.endpoints import listen, store
 from mlinfra_lab.endpoints.app import App, Served, Target
 from mlinfra_lab.endpoints.backend import SocketBackend
 from mlinfra_lab.endpoints.capture import Syncer, Writer
+from mlinfra_lab.endpoints.protocol import CONNECTIONS, Protocol
 from mlinfra_lab.endpoints.signature import make
 from mlinfra_lab.endpoints.tokens import token_file
 from mlinfra_lab.errors import MLInfraError
@@ -36,6 +38,7 @@ from mlinfra_lab.storage.watch import LOOK_SECONDS
 log = logging.getLogger(__name__)
 _FINISH_SECONDS = 7
 _LEASE_SECONDS = 5.0
+_OTHER_FILES = 1024
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -284,7 +287,7 @@ async def serve(project: Project, claim: launched.Claim) -> JSON:
     server = _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -326,8 +329,18 @@ def _loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
+def _make_room() -> None:
+    """Let the process hold all connections that it takes; often 1,024 files are what it begins with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * CONNECTIONS + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        room = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (room, hard))
+
+
 def main(project: Project, claim: launched.Claim) -> JSON:
     """The front's life; see `launched.run`."""
+    _make_room()
     with asyncio.Runner(loop_factory=_loop()) as runner:
         return runner.run(serve(project, claim))
 

@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 _LEASE_SECONDS = 5.0
 _STAY_SECONDS = 8.0
 _HUNG = 70
+_TRIES = 10
 _call = msgspec.msgpack.Decoder(wire.Call)
 
 
@@ -119,15 +121,27 @@ class ModelProcess:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
+async def listen(process: ModelProcess, project: str, name: str) -> tuple[asyncio.Server, Path]:
+    """Take connections at a socket of this name in the project's folder for sockets."""
+    tries = 0
+    while True:
+        try:
+            folder = wire.runtime_folder(project)
+            wire.sweep(folder)
+            return await process.listen(str(folder / name)), folder / name
+        except FileNotFoundError:
+            # Whoever was the last to leave has removed the folder just now.
+            tries += 1
+            if tries == _TRIES:
+                raise
+
+
 async def serve(project: Project, claim: launched.Claim, process: ModelProcess) -> None:
     """Listen, say where, and stay until told to leave."""
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, process.leaving.set)
-    folder = wire.runtime_folder(project.id)
-    wire.sweep(folder)
-    path = folder / f"{claim.token}.sock"
-    server = await process.listen(str(path))
+    server, path = await listen(process, project.id, f"{claim.token}.sock")
     try:
         await asyncio.to_thread(claim.info, {"socket": str(path)})
         log.info("%s is ready", claim.owner)
@@ -141,7 +155,7 @@ async def serve(project: Project, claim: launched.Claim, process: ModelProcess) 
         server.close()
         await process.leave()
     finally:
-        path.unlink(missing_ok=True)
+        wire.leave(path)
 
 
 def _prepared(project: Project, owner: str) -> Revision:

@@ -188,7 +188,7 @@ def find(captures: Path, id: str) -> Prediction:
         raise NotFound(f"“{id}” is no prediction's id.", "It looks like ENDPOINT.REVISION.SEGMENT.ROW.")
     path = path_of(captures, place.endpoint, place.revision, place.segment)
     if not path.exists():
-        raise NotFound(f"There is no prediction {id}: {path} does not exist.")
+        raise NotFound(f"There is no prediction {id}: nothing was captured in its segment.")
     found = Reader(path).find(place.row)
     if found is None:
         raise NotFound(f"There is no prediction {id}: its segment holds no such row.")

@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from mlinfra_lab.endpoints import recall, store
+from mlinfra_lab.endpoints.capture import parse_id
 from mlinfra_lab.endpoints.tokens import make_token, token_file
 from mlinfra_lab.errors import Conflict, Failed, Invalid, NotFound, Unavailable, from_failure
 from mlinfra_lab.schema.common import now
@@ -167,7 +168,9 @@ class EndpointsService:
         with self._storage.read() as connection:
             found = store.revision(connection, name, number)
         if found is None:
-            raise NotFound(f"There is no revision {number} of an endpoint “{name}”.")
+            known = self.get(name)
+            hint = f"Its newest is revision {known.wanted}; see `mlinfra endpoint predictions {name}`."
+            raise NotFound(f"Endpoint “{name}” has no revision {number}.", hint)
         return found
 
     def token(self, name: str) -> str:
@@ -198,9 +201,22 @@ class EndpointsService:
         Raises
         ------
         NotFound
-            When it is no such id, or no such row was captured.
+            When it is no such id, or no such row was captured; the hint names the newest that was.
         """
-        return recall.find(self._state / "captures", id)
+        try:
+            return recall.find(self._state / "captures", id)
+        except NotFound as error:
+            place = parse_id(id)
+            if place is None:
+                raise
+            self.get(place.endpoint)
+            self.revision(place.endpoint, place.revision)
+            newest = recall.newest(self._state / "captures", place.endpoint, 1)
+            if newest:
+                hint = f"The newest is {newest[0].id}; see `mlinfra endpoint predictions {place.endpoint}`."
+            else:
+                hint = f"Endpoint “{place.endpoint}” has answered no request yet."
+            raise NotFound(error.message, hint) from error
 
     def predictions(self, name: str, limit: int = 50) -> Predictions:
         """The newest captured rows of an endpoint, newest first."""

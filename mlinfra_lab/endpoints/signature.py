@@ -258,11 +258,15 @@ class ColumnSignature:
                 value = values[place]
                 if isinstance(value, float):
                     if not value.is_integer():
-                        raise explain.cell(number, column.name, f"expected an integer, got {value!r}")
+                        raise explain.cell(
+                            number, column.name, f"expected an integer, got {explain.short(repr(value))}"
+                        )
                     values[place] = value = int(value)
                 edge = 2 ** (_BITS[column.type] - 1)
                 if value is not None and not -edge <= value < edge:
-                    raise explain.cell(number, column.name, f"{value} does not fit into {column.type}")
+                    raise explain.cell(
+                        number, column.name, f"{explain.short(str(value))} does not fit into {column.type}"
+                    )
             whole.append(tuple(values))
         return whole
 

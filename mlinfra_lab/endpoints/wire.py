@@ -121,3 +121,10 @@ def sweep(folder: Path) -> None:
                 path.unlink()
             except TimeoutError:
                 continue
+
+
+def leave(path: Path) -> None:
+    """Remove a socket, and the folder with the last one."""
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # others are in it, or were faster
+        path.parent.rmdir()

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from support import write_notebook
@@ -246,12 +247,11 @@ def test_closed_streams_are_no_error(project, closed):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")
 @pytest.mark.parametrize("arguments", [["--help"], ["status", "--json"], ["status"]])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_disk_is_said_plainly(project, arguments, unbuffered):
     env = os.environ | {"MLINFRA_PROJECT": str(project.root), "PYTHONUNBUFFERED": unbuffered}
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [*MLINFRA, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, env=env, check=False
         )

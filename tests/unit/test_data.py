@@ -186,6 +186,18 @@ def test_data_that_git_ignores_are_said(project: Project) -> None:
         snapshot(project, "data/flights.parquet")
 
 
+def test_a_link_inside_that_leads_out_is_refused(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "theirs.csv").write_text("a\n1\n")
+    put(project, "data/table/mine.csv")
+    link = project.root / "data/table/theirs.csv"
+    link.symlink_to(tmp_path / "theirs.csv")
+    with pytest.raises(Invalid, match=r"theirs\.csv, which is not in the project"):
+        project.data.snapshot("data/table")
+    (tmp_path / "theirs.csv").unlink()
+    with pytest.raises(Invalid, match="not there"):
+        project.data.snapshot("data/table")
+
+
 # -- what is refused at once --------------------------------------------------------------------------
 
 

@@ -27,7 +27,7 @@ from mlinfra_lab.errors import Conflict, Failed, Invalid, NotFound
 from mlinfra_lab.project import Project
 from mlinfra_lab.schema.endpoints import Endpoint
 
-pytestmark = [pytest.mark.slow, pytest.mark.faults]
+pytestmark = pytest.mark.slow
 
 LIMIT = 300_000
 ROW = {"temp": 20.5, "n": 3, "who": "x"}
@@ -382,6 +382,7 @@ def test_no_content_type_is_json_and_bearer_in_any_case(delay: Client) -> None:
         ("POST", "/nobody/invocations", 404),
         ("POST", "/delay/invocations/", 404),
         ("POST", "//invocations", 404),
+        ("POST", "/delay%2finvocations", 404),
     ],
 )
 def test_what_is_not_there(delay: Client, method: str, path: str, status: int) -> None:
@@ -436,8 +437,17 @@ def test_what_does_not_exist(live: Project, delay: Client) -> None:
             ask("nobody")
     with pytest.raises(NotFound):
         live.endpoints.revision("delay", 99)
-    with pytest.raises(NotFound):
-        live.endpoints.prediction("delay.1.1.999999")
+    with pytest.raises(NotFound, match="There is no endpoint “delai”") as error:
+        live.endpoints.prediction("delai.1.1.0")
+    assert error.value.hint == "Did you mean “delay”?"
+    with pytest.raises(NotFound, match="has no revision 99"):
+        live.endpoints.prediction("delay.99.1.0")
+    newest = delay.rows(ROW)["prediction_ids"][0]
+    for id in ("delay.1.1.999999", "delay.1.999.0"):
+        with pytest.raises(NotFound, match=id) as error:
+            live.endpoints.prediction(id)
+        assert newest in (error.value.hint or "")
+        assert str(live.state) not in error.value.message
 
 
 # -- revisions ------------------------------------------------------------------------------------
@@ -500,6 +510,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one(
     eventually(lambda: process(live, "model", f"delay.{reference.number}") is None, 30)
 
 
+@pytest.mark.faults
 def test_a_first_revision_whose_process_dies_while_it_loads(live: Project) -> None:
     with pytest.raises(Failed, match="died 3 times while it loaded the model"):
         live.endpoints.publish("deadly", "hopeless").wait(PATIENCE)
@@ -600,6 +611,7 @@ class Hammer:
             one.join()
 
 
+@pytest.mark.faults
 def test_the_model_process_is_killed_under_requests(live: Project, delay: Client) -> None:
     with Hammer(live, "delay", ROW) as hammer:
         hammer.more(20)
@@ -616,6 +628,7 @@ def test_the_model_process_is_killed_under_requests(live: Project, delay: Client
     assert again.pid != victim.pid
 
 
+@pytest.mark.faults
 def test_the_front_is_killed_under_requests(live: Project, delay: Client) -> None:
     url = live.endpoints.get("delay").url
     model = process(live, "model", "delay.1")
@@ -634,6 +647,7 @@ def test_the_front_is_killed_under_requests(live: Project, delay: Client) -> Non
     assert len({id.split(".")[2] for id in hammer.ids}) == 2, "a new front begins a new segment"
 
 
+@pytest.mark.faults
 def test_a_request_that_kills_and_one_that_fails(live: Project, obedient: Client) -> None:
     status, headers, answer = obedient.ask(
         "POST", obedient.path, {"dataframe_records": [{"word": "die"}]}, None
