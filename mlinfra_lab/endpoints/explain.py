@@ -31,6 +31,7 @@ _WORDS = {
 _FORMS = "dataframe_split, dataframe_records, inputs, instances"
 _LOOK_CLOSELY = 2**20
 _SHOWN = 60
+_PATH = re.compile(r"(.+) - at `(\$[.\[].*)`\Z", re.DOTALL)
 _ROW = re.compile(
     r"\$\.(?:dataframe_records|instances|inputs)\[(\d+)\](?:\.(.+)|((?:\[[\d.]+\])+))?\Z", re.DOTALL
 )
@@ -218,11 +219,11 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 def _parts(error: msgspec.ValidationError) -> tuple[str, str]:
     text = str(error)
-    # A path begins with `$` and stands last; a name from the request may hold anything.
-    what, _, path = text.rpartition(" - at `$")
-    if not what or (what.startswith("Object ") and not what.endswith("`")):
+    # The path stands last, and there is none for the top; a name from the request may hold anything.
+    match = _PATH.match(text)
+    if match is None or (text.startswith("Object ") and not match[1].endswith("`")):
         return text, ""
-    return what, f"${path.removesuffix('`')}"
+    return match[1], match[2]
 
 
 def _word(kind: str) -> str:

@@ -123,7 +123,19 @@ def test_rows_without_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "id", ["delay.1.1", "Delay.1.1.1", "delay.1.1.x", "delay.1.1.-1", "../x.1.1.1", "", "delay.1.1.1\n"]
+    "id",
+    [
+        "delay.01.1.1",
+        "delay.1.00.1",
+        "delay.1.1.007",
+        "delay.1.1",
+        "Delay.1.1.1",
+        "delay.1.1.x",
+        "delay.1.1.-1",
+        "../x.1.1.1",
+        "",
+        "delay.1.1.1\n",
+    ],
 )
 def test_what_is_no_id(tmp_path: Path, id: str) -> None:
     assert parse_id(id) is None

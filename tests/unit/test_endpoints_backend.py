@@ -18,7 +18,9 @@ from support import eventually
 
 from mlinfra_lab.endpoints import backend, wire
 from mlinfra_lab.endpoints.backend import SocketBackend
+from mlinfra_lab.endpoints.backends.pyfunc import Predictor
 from mlinfra_lab.endpoints.forms import Batch
+from mlinfra_lab.endpoints.model_process import ModelProcess, listen
 from mlinfra_lab.errors import Failed, InvalidRequest, Unavailable
 
 # A model process with a model of its own: it does what its rows say.
@@ -309,6 +311,37 @@ def test_a_long_runtime_folder_is_passed_over(tmp_path: Path, monkeypatch: pytes
         assert len(str(folder / ("0" * 16 + ".sock"))) < 100
     finally:
         folder.rmdir()
+
+
+def test_the_last_to_leave_takes_the_runtime_folder_along(
+    short_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_folder))
+        process = ModelProcess("delay.1", Predictor.__new__(Predictor))
+        first, one = await listen(process, "0123456789abcdef", "one.sock")
+        second, two = await listen(process, "0123456789abcdef", "two.sock")
+        wire.leave(one)
+        assert two.exists()
+        wire.leave(two)
+        assert not list(short_folder.iterdir())
+        make, removed = wire.runtime_folder, []
+
+        def late(project: str) -> Path:
+            folder = make(project)
+            if len(removed) < 3:
+                folder.rmdir()  # as another process does just then
+                removed.append(folder)
+            return folder
+
+        monkeypatch.setattr(wire, "runtime_folder", late)
+        third, three = await listen(process, "0123456789abcdef", "three.sock")
+        assert three.exists()
+        for server in (first, second, third):
+            server.close()
+        wire.leave(three)
+
+    asyncio.run(test())
 
 
 def test_sockets_of_the_dead_are_swept(short_folder: Path) -> None:

@@ -349,6 +349,54 @@ def test_tensors() -> None:
     assert make([], ("int64", (-1,))).json(body({"inputs": [1, 2]})).rows == [1, 2]
 
 
+LONG = "x" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        records(**{LONG: 1}),
+        records(n=1e300),
+        records(when="9" * 1_000_000),
+        {LONG: 1},
+        {"dataframe_records": [], LONG: 1},
+        {"dataframe_split": {LONG: 1}},
+        split(ROW, columns=[LONG, *NAMES[1:]]),
+        split(ROW, columns=[LONG, LONG, *NAMES[2:]]),
+        {"inputs": {LONG: [1], LONG + "x": [1, 2]}},
+        {"dataframe_records": [{LONG: 1}, {LONG + "x": 1}]},
+        {"dataframe_records": [{LONG: [1]}]},
+        f'{{"inputs": {{"{LONG}": [NaN]}}}}'.encode(),
+    ],
+)
+def test_what_was_sent_is_not_sent_back_at_length(given: Any) -> None:
+    refused = 0
+    for signature in (SIGNATURE, make([])):
+        try:
+            signature.json(body(given))
+        except InvalidRequest as error:
+            refused += 1
+            assert len(json.dumps([error.message, error.hint, error.detail])) < 800
+    assert refused
+
+
+@pytest.mark.parametrize("name", ["a` - at `b", "a` - at `$.b", " - at `$", "`", "", "a\nb"])
+def test_odd_names_are_named(name: str) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        SIGNATURE.json(body(records(**{name: 1})))
+    assert error.value.message == f"row 1, column `{name}`: the model has no such column."
+    assert error.value.detail == {"row": 1, "column": name}
+    if name and "$." not in name and "\n" not in name:
+        signature = make([InputColumn(name=name, type="double")])
+        with pytest.raises(InvalidRequest) as error:
+            signature.json(body({"dataframe_records": [{name: 1}, {name: "x"}]}))
+        assert error.value.message == f"row 1, column `{name}`: expected a number, got a string."
+    with pytest.raises(InvalidRequest) as error:
+        SIGNATURE.json(body({name: 1}))
+    if "$.b" not in name:
+        assert error.value.message == f"Unknown key `{name}` in the body."
+
+
 @pytest.mark.parametrize(
     ("dtype", "shape", "given", "wanted"),
     [
