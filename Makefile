@@ -7,6 +7,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # uv does not read pip's configuration. Where wheels lie on disk, torch's CPU build comes from there.
 TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
 
+# Imports are compiled once, here: many processes start, and some machines forbid them to write bytecode.
+# Left out is what is large and seldom imported.
+RARE := /(torch|sympy|networkx|tests|pip|mypy|mypyc|hypothesis|setuptools|databricks|bokeh)/
+
 # Two at a time, each file in one process: most tests wait for processes of their own.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -20,8 +24,9 @@ $(READY): pyproject.toml .ci/constraints.txt
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip -qq install uv
 	@echo "setting up $(VENV)"
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(TORCH) \
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH) \
 		--constraints .ci/constraints.txt --editable '.[torch,gpu,demo,postgres]' --group test
+	@$(BIN)/python -m compileall -q -j 0 -x '$(RARE)' $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
 
 demo: setup

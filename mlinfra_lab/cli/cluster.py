@@ -29,6 +29,8 @@ def cluster() -> None:
 def list_(session: Session) -> Listing[Cluster]:
     """All declared clusters and what became of them."""
     empty = "No clusters. Declare one in mlinfra.toml: [clusters.local]"
+    for mistake in session.project.clusters.mistakes():
+        session.face.say(f"warning: {mistake}")
     return Listing(session.project.clusters.list(), "Cluster", empty)
 
 

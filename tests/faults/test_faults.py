@@ -32,7 +32,7 @@ POINTS = [
     "runner.started",
     "runner.executed",
 ]
-LOSES_THE_JOB = {"child.claimed", "runner.started", "runner.executed"}
+LOSES_THE_JOB = {"runner.started", "runner.executed"}
 
 
 def counting(project: Project, seconds: float = 0) -> tuple[Path, Path]:

@@ -289,3 +289,14 @@ def test_a_damaged_database_or_identity_is_named(project, capsys):
     assert str(project.state / "identity.json") in said and "hint:" in said and "internal" not in said
     (project.state / "identity.json").unlink()
     assert run(["status", "--project", str(project.root)]) == 0
+
+
+def test_a_cluster_that_cannot_be_started_is_told_before_somebody_tries(project, capsys):
+    with (project.root / "mlinfra.toml").open("a") as file:
+        file.write('\n[clusters.odd]\nbackend = "locl"\n')
+    assert run(["status", "--project", str(project.root)]) == 0
+    assert "locl" in capsys.readouterr().out
+    assert run(["cluster", "list", "--project", str(project.root)]) == 0
+    said = capsys.readouterr()
+    assert "locl" in said.err and "Did you mean “local”?" in said.err
+    assert said.out.count("\n") == 3
