@@ -6,6 +6,7 @@ Python object that displays richly.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,3 +26,21 @@ def load(shell: InteractiveShell) -> None:
     from mlinfra_lab.magics.register import register
 
     register(shell)
+    _use_the_project_s_store()
+
+
+def _use_the_project_s_store() -> None:
+    """Plain MLflow code of this notebook logs where the project looks, and its runs say whose they are.
+
+    What the person has set already stays as it is.
+    """
+    from mlinfra_lab.errors import MLInfraError
+    from mlinfra_lab.project import Project
+
+    try:
+        project = Project.find()
+    except MLInfraError:
+        return  # the first magic says what is wrong, and what to do
+    for name, value in (project.runs.environment() | {"MLINFRA_PROJECT_ID": project.id}).items():
+        os.environ.setdefault(name, value)
+    project.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from support import write_notebook
@@ -50,6 +52,24 @@ def test_results_are_kept_in_the_notebook_and_an_error_stops_the_job(project):
     assert error["traceback"][1:] == ["hint: See `mlinfra job list`."]
     assert done.error is not None and "There is no job jnope." in done.error.message
     assert cells["print('never')"] == []
+
+
+def test_mlflow_in_an_open_notebook_logs_into_the_project(project):
+    """Not a job: a person's own kernel, here started by papermill's command."""
+    notebook = write_notebook(
+        project.root / "open.ipynb",
+        [
+            "%load_ext mlinfra_lab",
+            "import mlflow",
+            "with mlflow.start_run(run_name='by hand'):\n    mlflow.log_metric('auc', 0.5)",
+        ],
+    )
+    words = [str(notebook), str(project.root / "out.ipynb"), "--cwd", str(project.root), "--no-progress-bar"]
+    subprocess.run([sys.executable, "-m", "papermill", *words], check=True, capture_output=True, timeout=240)
+    (run,) = project.runs.list()
+    assert (run.name, run.metrics, run.job) == ("by hand", {"auc": 0.5}, None)
+    assert run.tags["mlinfra.project"] == project.id
+    assert not (project.root / "mlruns").exists()
 
 
 def test_a_job_that_is_waited_for_and_fails_fails_the_cell(project):
