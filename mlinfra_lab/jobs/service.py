@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import hashlib
-import math
 import os
 import shutil
 import time
@@ -18,7 +17,7 @@ from mlinfra_lab import git
 from mlinfra_lab.control import Control
 from mlinfra_lab.errors import Invalid, InvalidNotebook, NotFound, Unavailable
 from mlinfra_lab.jobs import notebook as reading
-from mlinfra_lab.jobs import store
+from mlinfra_lab.jobs import options, store
 from mlinfra_lab.schema.common import now
 from mlinfra_lab.schema.jobs import JOB_ENDED, Job, JobDetail, JobProgress, Parameter
 from mlinfra_lab.schema.runs import Run
@@ -192,9 +191,9 @@ class JobsService:
             raise InvalidNotebook(
                 f"{path.name} names no kernel.", "Choose one in JupyterLab and save it, or give --kernel."
             )
-        check_kernel(name)
-        limit = _seconds(timeout) if timeout is not None else self._settings.timeout
-        variables = _variables(env)
+        options.check_kernel(name)
+        limit = options.seconds(timeout) if timeout is not None else self._settings.timeout
+        variables = options.variables(env)
         job = new_id("j")
         folder = self.folder(job)
         target = folder / "output.ipynb" if output is None else self._output(Path(output), path)
@@ -364,38 +363,3 @@ class JobsService:
                 wait_for_change(watcher, 0.2)
         finally:
             watcher.close()
-
-
-def check_kernel(name: str) -> None:
-    """Whether Jupyter has a kernel of this name.
-
-    Looked up in Jupyter's own folders: asking its kernel manager would import tornado and zmq.
-
-    Raises
-    ------
-    NotFound
-        With the kernels there are.
-    """
-    from jupyter_core.paths import jupyter_path
-
-    folders = [Path(folder) for folder in jupyter_path("kernels")]
-    # Jupyter makes this one up for the Python it runs in, installed or not.
-    known = {"python3"} | {found.parent.name.lower() for at in folders for found in at.glob("*/kernel.json")}
-    if name.lower() not in known:
-        raise NotFound(f"There is no kernel “{name}”.", f"Installed: {', '.join(sorted(known))}.")
-
-
-def _seconds(timeout: float) -> float:
-    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
-    if not number or not math.isfinite(timeout) or timeout <= 0:
-        raise Invalid(f"A job's timeout is a number of seconds over 0, not {timeout!r}.")
-    return float(timeout)
-
-
-def _variables(env: Mapping[str, str] | None) -> dict[str, str]:
-    given = env or {}
-    if not isinstance(given, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, str) for name, value in given.items()
-    ):
-        raise Invalid("A job's variables are texts by name.", 'Give them like env={"TOKEN": "…"}.')
-    return dict(given)
