@@ -121,9 +121,15 @@ class _Forms:
             else:
                 fields.append((f"f{number}", wrap(kind) | None, None))
         rename = {f"f{number}": known for number, known in enumerate(self.known)}
-        return msgspec.defstruct(
-            name, fields, rename=rename, forbid_unknown_fields=True, kw_only=True, gc=False
-        )
+        try:
+            return msgspec.defstruct(
+                name, fields, rename=rename, forbid_unknown_fields=True, kw_only=True, gc=False
+            )
+        except ValueError as error:
+            raise Invalid(
+                f"The model's signature has a column whose name cannot be served: {error}.",
+                "Column names may hold no quotes, backslashes or control characters: log it with others.",
+            ) from error
 
     def json(self, body: bytes) -> tuple[Rows, list[Any] | None]:
         """Rows in the signature's order, and their event times as they were written."""

@@ -486,3 +486,9 @@ def test_many_orders_of_columns_do_not_pile_up() -> None:
         (row,) = signature.json(body(given)).rows
         assert [value is not None for value in row] == [bool(mask >> n & 1) for n in range(8)]
     assert len(signature._forms._plans) <= 64  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb"])
+def test_a_column_that_json_types_cannot_name_is_said(name: str) -> None:
+    with pytest.raises(Invalid, match="column"):
+        make([InputColumn(name=name, type="double")])
