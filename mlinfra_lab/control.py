@@ -6,6 +6,7 @@ itself lives in ``controller/``.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -22,6 +23,8 @@ from mlinfra_lab.version import __version__
 
 BEAT_FILE = "controller.json"
 LOG_FILE = "controller.log"
+LAUNCHED = "MLINFRA_LAUNCHED"
+"""Variable that is set in every process the controller launched, and in what those start."""
 STALE_SECONDS = 10.0
 MOST_DEATHS = 3
 """Restarts of the controller that one waiting face tries."""
@@ -85,10 +88,15 @@ class Control:
 
         Raises
         ------
+        Conflict
+            In a process of the project itself, when the project is being taken down: what is to end must
+            not bring everything up again.
         ControllerDown
             With the tail of its log, when none could be started.
         """
         if self.is_down():
+            if os.environ.get(LAUNCHED):
+                raise Conflict("The project is being taken down.", "Run `mlinfra up` to go on.")
             with self._storage.unit(self._actor) as unit:
                 meta.put(unit, "down", None)
                 unit.audit("up", "project", "project")

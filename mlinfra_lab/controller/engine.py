@@ -22,6 +22,7 @@ import msgspec
 import psutil
 
 from mlinfra_lab import faults
+from mlinfra_lab.control import LAUNCHED
 from mlinfra_lab.project import Project
 from mlinfra_lab.schema.common import now
 from mlinfra_lab.schema.control import Launch, Wanted
@@ -241,7 +242,7 @@ class Engine:
                 stdout=output,
                 stderr=output,
                 cwd=self._project.root,
-                env=launches.environment({"MLINFRA_PROJECT": str(self._project.root)} | one.env),
+                env=launches.environment({"MLINFRA_PROJECT": str(self._project.root), LAUNCHED: "1"} | one.env),
                 start_new_session=True,
             )  # fmt: skip
         self._children[token] = child

@@ -132,6 +132,17 @@ def test_down_stops_what_runs_keeps_what_waits_and_up_goes_on(make_project: Call
     assert short.wait(60).job.state == "succeeded"
 
 
+def test_a_job_that_asks_for_more_while_everything_ends_brings_nothing_up(project: Project) -> None:
+    """Taken down in its first moments, in which a runner still asks for MLflow's store to be made."""
+    asking = "from mlinfra_lab import Project\nwhile True: Project.current().controller.ensure()"
+    job = project.jobs.submit(write_notebook(project.root / "a.ipynb", [asking]))
+    eventually(lambda: (progress := job.detail.progress) and progress.current is not None, 60)
+    project.controller.down(timeout=60)
+    assert project.controller.is_down()
+    assert job.state in ("cancelled", "failed")
+    assert project.controller.alive() is None
+
+
 def test_a_controller_with_nothing_to_do_leaves(make_project: Callable[..., Project]) -> None:
     project = make_project(toml="[controller]\nidle = 1\n")
     project.controller.ensure()
