@@ -232,6 +232,7 @@ class Engine:
             token = launches.commit(unit, one.kind, one.owner)
         faults.point("controller.committed")
         log_file = self._project.state / "logs" / f"{one.kind}-{one.owner}.log"
+        ours = {"MLINFRA_PROJECT": str(self._project.root), LAUNCHED: "1"}
         with open_log(log_file) as output:
             child = subprocess.Popen(
                 [
@@ -242,7 +243,7 @@ class Engine:
                 stdout=output,
                 stderr=output,
                 cwd=self._project.root,
-                env=launches.environment({"MLINFRA_PROJECT": str(self._project.root), LAUNCHED: "1"} | one.env),
+                env=launches.environment(ours | one.env),
                 start_new_session=True,
             )  # fmt: skip
         self._children[token] = child
