@@ -23,6 +23,8 @@ from pathlib import Path
 import dask, distributed
 from distributed import LocalCluster, Security
 
+pytestmark = pytest.mark.slow
+
 async def main(where, *files):
     security = Security()
     if files:

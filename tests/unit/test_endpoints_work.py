@@ -21,6 +21,8 @@ from mlinfra_lab.project import Project
 from mlinfra_lab.schema.endpoints import InputColumn, Revision
 from mlinfra_lab.schema.models import ModelVersion
 
+pytestmark = pytest.mark.slow
+
 
 def model(inputs: Any = None, flavors: dict[str, Any] | None = None) -> Model:
     found = Model(signature=None if inputs is None else ModelSignature(Schema(inputs)))
