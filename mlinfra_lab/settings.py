@@ -15,7 +15,7 @@ import tomllib
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -129,6 +129,56 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     config: dict[str, Any] = {}
 
 
+class EndpointSettings(Part, frozen=True, kw_only=True):
+    """``[endpoints.NAME]``: how an endpoint is watched and rolled out.
+
+    Attributes
+    ----------
+    title
+        One line that says what it answers, for its page.
+    keep_warm
+        Keep the process of the version that answered before, so that a rollback takes no time.
+    window
+        How drift and quality are cut: a span of event time (``"7d"``, ``"12h"``) or a number of rows.
+    least
+        Rows (or truths) that a window must have to be judged.
+    prediction_drift
+        PSI of the prediction above which a window is bad.
+    quality
+        Loss above which a window is bad, as a multiple of the held-out loss.
+    running
+        Bad windows one after the other that raise an alert.
+    slices
+        Columns whose values' quality is shown apart.
+    action
+        What an alert does: ``"ask"`` offers the retraining, ``"automatic"`` starts it, ``"none"``.
+    cooldown, most_per_day
+        Between two actions of an endpoint at least so long, and at most so many a day; event time.
+    steps
+        Shares of the requests a new version gets, one after the other.
+    gate_errors, gate_latency, gate_quality, gate_requests, gate_truths
+        See `schema.endpoints.Gates`.
+    """
+
+    title: str | None = None
+    keep_warm: bool = True
+    window: int | str = "7d"
+    least: Count = 200
+    prediction_drift: Annotated[float, msgspec.Meta(gt=0)] = 0.25
+    quality: Annotated[float, msgspec.Meta(gt=1)] = 1.25
+    running: Count = 2
+    slices: tuple[str, ...] = ()
+    action: Literal["ask", "automatic", "none"] = "ask"
+    cooldown: str = "7d"
+    most_per_day: Count = 1
+    steps: tuple[float, ...] = (0.2, 0.5, 1.0)
+    gate_errors: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
+    gate_latency: Annotated[float, msgspec.Meta(gt=1)] = 3.0
+    gate_quality: Annotated[float, msgspec.Meta(gt=1)] = 1.05
+    gate_requests: Count = 50
+    gate_truths: Count = 200
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a project says about itself."""
 
@@ -139,6 +189,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     serving: ServingSettings = ServingSettings()
     controller: ControllerSettings = ControllerSettings()
     clusters: dict[str, ClusterSettings] = {}
+    endpoints: dict[str, EndpointSettings] = {}
 
 
 def parse_size(size: int | str) -> int:

@@ -66,6 +66,8 @@ class Endpoint(Wire, frozen=True, kw_only=True):
         Number of the revision that answers; ``None`` until the first is up.
     wanted
         Number of the revision that should answer.
+    previous
+        Number of the revision that answered before and is kept warm; `rollback` goes back to it.
     url
         ``http://127.0.0.1:PORT/NAME/invocations``.
     """
@@ -75,11 +77,111 @@ class Endpoint(Wire, frozen=True, kw_only=True):
     state: EndpointState
     wanted: int
     serving: int | None = None
+    previous: int | None = None
     url: str | None = None
     reason: str | None = None
     revision: Revision | None = None
+    rollout: Rollout | None = None
     created: dt.datetime
     changed: dt.datetime
+
+
+RolloutState = Literal["starting", "running", "promoted", "rolled_back", "stopped"]
+
+
+class Gates(Wire, frozen=True, kw_only=True):
+    """What a candidate must hold to be given more, against the version that was stable before.
+
+    Attributes
+    ----------
+    errors
+        Largest share of its requests that may fail.
+    latency
+        Its 95th percentile may be at most so many times the stable version's.
+    quality
+        Its loss may be at most so many times the stable version's on the same truths.
+    requests, truths
+        What must have been seen of it at each step before it is judged well; errors and latency are
+        judged bad as soon as ``requests`` were seen, quality as soon as ``truths`` came.
+    """
+
+    errors: float = 0.01
+    latency: float = 3.0
+    quality: float = 1.05
+    requests: int = 50
+    truths: int = 200
+
+
+class GateResult(Wire, frozen=True, kw_only=True):
+    """One gate as it was last looked at; ``held`` is ``None`` while too little was seen."""
+
+    gate: Literal["errors", "latency", "quality"]
+    held: bool | None
+    value: float | None
+    limit: float | None
+    seen: int
+    needed: int
+    text: str
+
+
+class Rollout(Wire, frozen=True, kw_only=True):
+    """A candidate on its way to answering everything.
+
+    Attributes
+    ----------
+    steps, step
+        Shares of the requests one after the other, and which one it is at.
+    share
+        What it gets now; 0 when it was taken from it.
+    alias
+        Moves to the candidate's version when it is promoted (or back, when moving it began this).
+    evaluated
+        When the gates were last looked at; after 30 s without, the front gives it nothing.
+    stepped
+        When it came to this step.
+    """
+
+    id: str
+    endpoint: str
+    stable: int
+    candidate: int
+    state: RolloutState
+    steps: tuple[float, ...]
+    step: int = 0
+    share: float = 0.0
+    gates: Gates = Gates()
+    results: tuple[GateResult, ...] = ()
+    alias: str | None = None
+    cause: str | None = None
+    reason: str | None = None
+    evaluated: dt.datetime | None = None
+    stepped: dt.datetime | None = None
+    created: dt.datetime
+    created_by: str
+    ended: dt.datetime | None = None
+
+
+class HistoryEntry(Wire, frozen=True, kw_only=True):
+    """Something that happened to an endpoint.
+
+    Attributes
+    ----------
+    kind
+        ``published``, ``stopped``, ``rollout``, ``step``, ``promoted``, ``rolled_back``, ``held`` (a gate
+        is waiting), ``alert``, ``action``.
+    event_time
+        Newest event time that had been seen when it happened: its place on the page's time axis.
+    """
+
+    number: int
+    endpoint: str
+    at: dt.datetime
+    event_time: dt.datetime | None
+    kind: str
+    revision: int | None
+    message: str
+    actor: str
+    detail: JSON = {}
 
 
 class Prediction(Wire, frozen=True, kw_only=True):

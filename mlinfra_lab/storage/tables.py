@@ -202,6 +202,7 @@ endpoints = sa.Table(
     _text("state", nullable=False),
     sa.Column("wanted", sa.Integer, nullable=False),
     sa.Column("serving", sa.Integer),
+    sa.Column("previous", sa.Integer),
     _text("url"),
     _text("reason"),
     sa.Column("created", Moment, nullable=False),
@@ -225,4 +226,123 @@ revisions = sa.Table(
     _text("error"),
     sa.Column("created", Moment, nullable=False),
     _text("created_by", nullable=False),
+)
+
+rollouts = sa.Table(
+    "rollouts",
+    metadata,
+    _text("id", primary_key=True),
+    _text("endpoint", nullable=False, index=True),
+    sa.Column("stable", sa.Integer, nullable=False),
+    sa.Column("candidate", sa.Integer, nullable=False),
+    _text("state", nullable=False),
+    sa.Column("steps", Json, nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("share", sa.Double, nullable=False),
+    sa.Column("gates", Json, nullable=False),
+    sa.Column("results", Json, nullable=False),
+    _text("alias"),
+    _text("cause"),
+    _text("reason"),
+    sa.Column("evaluated", Moment),
+    sa.Column("stepped", Moment),
+    sa.Column("created", Moment, nullable=False),
+    _text("created_by", nullable=False),
+    sa.Column("ended", Moment),
+)
+
+history = sa.Table(
+    "history",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    _text("endpoint", nullable=False, index=True),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("event_time", Moment),
+    _text("kind", nullable=False),
+    sa.Column("revision", sa.Integer),
+    _text("message", nullable=False),
+    _text("actor", nullable=False),
+    sa.Column("detail", Json, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# -- monitoring -----------------------------------------------------------------------------------
+# Everything below is sums, so that windows merge by adding and nothing is ever read twice.
+
+baselines = sa.Table(
+    "baselines",
+    metadata,
+    _text("endpoint", primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("baseline", Json, nullable=False),
+    sa.Column("created", Moment, nullable=False),
+)
+
+# How far each segment, truth log and the front's counters have been read; moves on in the same unit as the
+# sums.
+positions = sa.Table(
+    "positions",
+    metadata,
+    _text("endpoint", primary_key=True),
+    _text("stream", primary_key=True),
+    sa.Column("segment", sa.Integer, nullable=False),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+    sa.Column("detail", Json),
+)
+
+# By the clock: what was asked, and how it was answered.
+traffic = sa.Table(
+    "traffic",
+    metadata,
+    _text("endpoint", primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("minute", Moment, primary_key=True),
+    sa.Column("sums", Json, nullable=False),
+)
+
+# By event time, in buckets (`2013-04-09`, or `#000012` where windows are cut by count).
+buckets = sa.Table(
+    "buckets",
+    metadata,
+    _text("endpoint", primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
+    _text("bucket", primary_key=True),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("counts", Json, nullable=False),
+)
+
+quality = sa.Table(
+    "quality",
+    metadata,
+    _text("endpoint", primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
+    _text("bucket", primary_key=True),
+    _text("column", primary_key=True),
+    _text("value", primary_key=True),
+    sa.Column("sums", Json, nullable=False),
+)
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    _text("endpoint", nullable=False, index=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    _text("rule", nullable=False),
+    _text("state", nullable=False),
+    sa.Column("since", Moment, nullable=False),
+    sa.Column("until", Moment),
+    sa.Column("raised", Moment, nullable=False),
+    sa.Column("value", sa.Double, nullable=False),
+    sa.Column("limit", sa.Double, nullable=False),
+    _text("message", nullable=False),
+    sa.Column("explains", Json, nullable=False),
+    sa.Column("detail", Json, nullable=False),
+    _text("acknowledged_by"),
+    _text("job"),
+    _text("model"),
+    _text("error"),
+    sa.Column("acted", Moment),
+    sa.Column("closed", Moment),
+    sqlite_autoincrement=True,
 )

@@ -16,14 +16,14 @@ from mlinfra_lab.clusters.backends.address import AddressBackend, AddressConfig
 from mlinfra_lab.errors import Conflict, Failed, InvalidSettings, Unavailable
 from mlinfra_lab.project import Project
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Project]
 SCHEDULER = """
 import asyncio, sys
 from pathlib import Path
 import dask, distributed
 from distributed import LocalCluster, Security
-
-pytestmark = pytest.mark.slow
 
 async def main(where, *files):
     security = Security()

@@ -295,7 +295,7 @@ def test_the_template_trains_a_model_that_answers(trained: Project, march: pd.Da
     assert states == {
         "local": "succeeded", "again": "succeeded", "boosting": "succeeded",
         "absent": "failed", "wrong": "failed",
-    }  # fmt: skip
+    }, [detail.job.error for detail in ended.values()]  # fmt: skip
     failure = ended["absent"].job.error
     assert failure is not None
     assert "no flights of month [3]" in failure.message

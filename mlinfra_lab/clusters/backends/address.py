@@ -105,7 +105,7 @@ class AddressBackend(Backend):
             ) from error
         except OSError as error:
             raise Unavailable(
-                f"No Dask scheduler answers at {address}: {_reason(error)}.",
+                f"No Dask scheduler answers at {address}: {_reason(await _last_word(address, error))}.",
                 "Start it, or correct the cluster's “address” (and “ca”, “cert”, “key”).",
             ) from error
         except Exception as error:
@@ -123,8 +123,25 @@ class AddressBackend(Backend):
         }
 
 
+async def _last_word(address: str, error: OSError) -> OSError:
+    """What the address itself says, where Dask's last try was cut short by its own time limit."""
+    import asyncio
+    from urllib.parse import urlsplit
+
+    if not isinstance(error.__cause__, TimeoutError):
+        return error
+    parts = urlsplit(address)
+    try:
+        async with asyncio.timeout(1):
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    except OSError as plain:
+        return plain if str(plain) else error
+    writer.close()
+    return error
+
+
 def _reason(error: BaseException) -> str:
     """The innermost reason, which says more than Dask's “timed out after 5 s”."""
-    while error.__cause__ is not None:
+    while error.__cause__ is not None and str(error.__cause__):
         error = error.__cause__
     return str(error).strip().rstrip(".") or type(error).__name__

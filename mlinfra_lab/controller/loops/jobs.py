@@ -40,9 +40,11 @@ class JobsLoop:
     def wanted(self) -> list[Wanted]:
         """Runners of what runs and may go on, then of what may start."""
         limit = self._project.settings.jobs.at_once
-        running = store.in_states(self._project.storage, "running")
+        # In one look: a runner that takes its job between two of them would be in neither, and stopped.
+        both = store.in_states(self._project.storage, "running", "queued")
+        running = [job for job in both if job.state == "running"]
+        queued = [job for job in both if job.state == "queued"]
         going = [job for job in running if not job.cancel_requested and not self._overdue(job)]
-        queued = store.in_states(self._project.storage, "queued")
         chosen = going + queued[: max(0, limit - len(running))]
         return [
             Wanted(kind="runner", owner=job.id, module="mlinfra_lab.jobs.runner", env=self._env(job))
