@@ -8,8 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,9 @@ import sqlalchemy as sa
 from support import eventually, process, processes_of, write_notebook
 
 from mlinfra_lab.control import BEAT_FILE
+from mlinfra_lab.controller.loops.jobs import JobsLoop
 from mlinfra_lab.errors import Conflict, ControllerDown, DatabaseTooNew, Unavailable
+from mlinfra_lab.jobs import store as job_store
 from mlinfra_lab.project import Project
 from mlinfra_lab.schema.tasks import Progress
 from mlinfra_lab.storage import launches
@@ -130,6 +133,24 @@ def test_down_stops_what_runs_keeps_what_waits_and_up_goes_on(make_project: Call
         short.wait(30)
     project.controller.ensure()
     assert short.wait(60).job.state == "succeeded"
+
+
+def test_a_job_that_is_taken_while_the_loop_looks_keeps_its_runner(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project.controller, "ensure", lambda: None)
+    job = project.jobs.submit(write_notebook(project.root / "a.ipynb", ["1"])).id
+    read = project.storage.read
+
+    @contextmanager
+    def and_then_it_is_taken() -> Iterator[sa.Connection]:
+        with read() as connection:
+            yield connection
+        job_store.start(project.storage, job, "launch")
+
+    monkeypatch.setattr(project.storage, "read", and_then_it_is_taken)
+    assert [one.owner for one in JobsLoop(project).wanted()] == [job]
+    assert project.jobs.get(job).state == "running"
 
 
 def test_a_job_that_asks_for_more_while_everything_ends_brings_nothing_up(project: Project) -> None:
