@@ -16,6 +16,7 @@ TAGS: Final = {
     "MLINFRA_NOTEBOOK": "mlinfra.notebook",
     "MLINFRA_COMMIT": "mlinfra.commit",
     "MLINFRA_ENVIRONMENT": "mlinfra.environment",
+    "MLINFRA_REPRODUCES": "mlinfra.reproduces",
 }
 """Variables of the environment and the tags they become."""
 

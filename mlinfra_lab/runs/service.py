@@ -17,6 +17,7 @@ from mlinfra_lab.errors import Invalid, NotFound, Unavailable
 from mlinfra_lab.runs import compare as comparing
 from mlinfra_lab.runs import relocate as relocating
 from mlinfra_lab.runs.store import SqliteStore
+from mlinfra_lab.schema.data import DatasetVersion
 from mlinfra_lab.schema.runs import LoggedModel, Run, RunComparison
 from mlinfra_lab.settings import MLflowSettings
 from mlinfra_lab.tasks import TaskRef, TasksService
@@ -170,6 +171,28 @@ class RunsService:
     def registry_reader(self) -> Reader | None:
         """Opens the model registry for reading, when it stands in the same SQLite file as the runs."""
         return self._store.read if self._store and self.registry_uri == self.tracking_uri else None
+
+    def log_input(self, version: DatasetVersion, context: str = "training") -> None:
+        """Write into MLflow's active run which dataset version it read, as `mlflow.log_input` does.
+
+        Two runs that are the first to name a dataset at the same moment both succeed, which with plain
+        MLflow they do not.
+
+        Parameters
+        ----------
+        version
+            As `project.data.open("flights@1").version`.
+        context
+            What it was read for: ``training``, ``validation``, …
+
+        Raises
+        ------
+        Conflict
+            When no run is active.
+        """
+        from mlinfra_lab.runs import work
+
+        work.log_input(version, context)
 
     # -- runs -------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from mlinfra_lab.errors import Conflict, Failed, Invalid, NotFound, Unavailable
 from mlinfra_lab.runs.service import FILE, MARK, Found, Prepared, RunsService
 from mlinfra_lab.runs.store import JOB_TAG, moment
 from mlinfra_lab.schema.common import JSON
+from mlinfra_lab.schema.data import DatasetVersion
 from mlinfra_lab.schema.runs import LoggedModel, Run
 from mlinfra_lab.tasks import Report
 
@@ -51,6 +52,27 @@ def client(runs: RunsService) -> MlflowClient:
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=runs.tracking_uri, registry_uri=runs.registry_uri)
+
+
+def log_input(version: DatasetVersion, context: str) -> None:
+    """See `RunsService.log_input`."""
+    import mlflow
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.exceptions import MlflowException
+
+    if mlflow.active_run() is None:
+        raise Conflict("No MLflow run is active.", "Call it in `with mlflow.start_run():`.")
+    source = CodeDatasetSource({"path": version.path, "commit": version.commit})
+    dataset = MetaDataset(source, name=version.ref, digest=version.md5)
+    try:
+        mlflow.log_input(dataset, context=context)
+    except MlflowException as error:
+        # MLflow looks whether it knows the dataset and then inserts it: somebody else was in between,
+        # and now it is known.
+        if "datasets.digest" not in str(error) and "dataset_pk" not in str(error):
+            raise
+        mlflow.log_input(dataset, context=context)
 
 
 # -- making the store -------------------------------------------------------------------------------
