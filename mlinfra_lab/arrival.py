@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlinfra_lab.identity import Arrival, Identity
 from mlinfra_lab.jobs import store as jobs
+from mlinfra_lab.monitoring import pages
 from mlinfra_lab.storage import launches, meta
 from mlinfra_lab.tasks import store as tasks
 
@@ -18,7 +19,7 @@ def put_right(project: Project, arrival: Arrival, identity: Identity) -> None:
     """Mend what the folder's new place asks for; safe to do twice.
 
     Both a copy and a move have MLflow's absolute locations mended. A copy forgets every process, for
-    they are the original's, and the port they listen on. A moved project keeps them: its controller
+    they are the original's, and the ports they listen on. A moved project keeps them: its controller
     finds and adopts them, and starts those again that hold on to the old path.
     """
     if identity.previous is not None:
@@ -26,7 +27,8 @@ def put_right(project: Project, arrival: Arrival, identity: Identity) -> None:
     with project.storage.unit() as unit:
         if arrival == "copied":
             launches.forget_all(unit)
-            meta.put(unit, "port", None)
+            for key in ("port", pages.PORT, pages.WANTED):
+                meta.put(unit, key, None)
         else:
             meta.put(unit, "moved", identity.previous)
         unit.audit(arrival, "project", identity.id, {"from": identity.previous})

@@ -102,6 +102,11 @@ class Control:
                 unit.audit("up", "project", "project")
         self._start_unless_alive()
 
+    def wake(self) -> None:
+        """Have a controller started where there is none, and do not wait for it."""
+        if not self.is_down() and self.alive() is None:
+            self._popen()
+
     def check(self) -> None:
         """While waiting: put a lost controller back, and say so when there is nothing to wait for.
 

@@ -35,6 +35,7 @@ def describer(project: Project) -> Callable[[NodeKind, str], Described]:
         "commit": _commit,
         "environment": _environment,
         "cluster": _cluster,
+        "alert": _alert,
     }
 
     def describe(kind: NodeKind, id: str) -> Described:
@@ -122,8 +123,16 @@ def _job(project: Project, id: str) -> Described:
         "by": found.created_by,
         "output": found.output,
         "because of": found.cause,
+        "done again": _reproductions(project, id),
     }
     return Node(kind="job", id=id, title=f"Job {id}", facts=facts), []
+
+
+def _reproductions(project: Project, id: str) -> str | None:
+    """Which jobs did this one again, each with the verdict."""
+    made = [edge for edge in project.lineage.out_of("job", id) if edge.relation == "reproduces"]
+    said = [f"{edge.target}: {edge.detail.get('text', 'not compared yet')}" for edge in made]
+    return "; ".join(said) or None
 
 
 def _notebook(project: Project, id: str) -> Described:
@@ -178,3 +187,20 @@ def _cluster(project: Project, id: str) -> Described:
     found = project.clusters.get(id)
     facts = {"backend": found.backend, "now": found.state, **found.config}
     return Node(kind="cluster", id=id, title=f"Cluster {id}", facts=facts), []
+
+
+def _alert(project: Project, id: str) -> Described:
+    if not id.isdecimal():
+        raise NotFound(f"There is no alert {id}.")
+    found = project.monitoring.alert(int(id))
+    facts = {
+        "alert": found.message,
+        "state": found.state,
+        "rule": found.rule,
+        "since": found.since,
+        "until": found.until,
+        "value": found.value,
+        "limit": found.limit,
+        "explained by": ", ".join(f"{name} {share:.0%}" for name, share in found.explains) or None,
+    }
+    return Node(kind="alert", id=id, title=f"Alert {id} of {found.endpoint}", facts=facts), []

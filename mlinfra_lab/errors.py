@@ -17,6 +17,7 @@
     │   └── Interrupted             500 interrupted          the process that did it was lost
     └── Unavailable                 503 unavailable          something that is needed is not there now
         ├── ControllerDown          503 controller_down      no controller, and none could be started
+        ├── NoRoom                  507 no_room              what was sent could not be kept
         ├── MissingDependency       503 missing_dependency   an extra that is not installed
         └── DatabaseTooNew          503 database_too_new     written by a newer version of this software
 
@@ -45,6 +46,7 @@ __all__ = [
     "MLInfraError",
     "MissingDependency",
     "NoProject",
+    "NoRoom",
     "NotFound",
     "TooLarge",
     "Unauthorized",
@@ -162,6 +164,12 @@ class ControllerDown(Unavailable):
     """No controller, and none could be started."""
 
     code = "controller_down"
+
+
+class NoRoom(Unavailable):
+    """What was sent could not be kept: the disk is full."""
+
+    status, code = 507, "no_room"
 
 
 class MissingDependency(Unavailable):

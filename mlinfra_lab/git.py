@@ -160,6 +160,14 @@ def changed_in(root: Path, commit: str) -> list[Path]:
     return [above / os.fsdecode(name) for name in names.split(b"\0") if name]
 
 
+def differing(root: Path, commit: str, *endings: str) -> list[Path]:
+    """Tracked files with such endings that are in the work tree not as in ``commit``; none if it is gone."""
+    done = _run(root, "diff", "--name-only", "-z", "--no-ext-diff", commit, "--", ".")
+    above = top(root) or root
+    names = [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
+    return [] if done.returncode else [above / name for name in names if name.endswith(endings)]
+
+
 def commit_facts(root: Path, commit: str) -> dict[str, str] | None:
     """Subject, author and date of a commit, ``None`` when the repository does not have it."""
     done = _run(root, "show", "--no-patch", "--format=%s%x00%an%x00%aI", f"{commit}^{{commit}}")

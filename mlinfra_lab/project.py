@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
     from mlinfra_lab.jobs import JobsService
     from mlinfra_lab.lineage import LineageService
     from mlinfra_lab.models import ModelsService
+    from mlinfra_lab.monitoring import MonitoringService
+    from mlinfra_lab.monitoring.pages import PagesService
+    from mlinfra_lab.reproduce import Tell
     from mlinfra_lab.runs import RunsService
     from mlinfra_lab.schema.control import Status
+    from mlinfra_lab.schema.endpoints import Paired
+    from mlinfra_lab.schema.lineage import ReproduceReport
     from mlinfra_lab.tasks import TasksService
 
 _FOLDERS = ("captures", "data", "jobs", "logs", "models", "run", "secrets", "tls")
@@ -166,6 +172,50 @@ class Project:
 
         return status_of(self)
 
+    def reproduce(
+        self,
+        *ids: str,
+        again: bool = False,
+        dry_run: bool = False,
+        within: float = 1e-9,
+        env: Mapping[str, str] | None = None,
+        effects: bool = False,
+        tell: Tell | None = None,
+    ) -> ReproduceReport:
+        """Train again what led to predictions or model versions, and compare.
+
+        The kept source of the job runs once more with its parameters, seed and numbers of threads on the
+        data versions it read; one training serves everything that came of one job. Interrupted, it goes
+        on, and asked again it is picked up.
+
+        Parameters
+        ----------
+        ids
+            Predictions, model versions, endpoint revisions, runs or jobs.
+        again
+            Train even where a reproduction in the present environment is there already.
+        dry_run
+            Only say what would be done, what stands in the way and what differs.
+        within
+            What numbers may be apart and still count as equal, see `schema.lineage.Compared.apart`.
+        env
+            Variables that the job was given by name; their values were not kept.
+        effects
+            Let a notebook do again what it does besides training (register, publish, …).
+        tell
+            Is told how far it is.
+
+        Raises
+        ------
+        NotFound, Conflict, Unavailable
+            When something is missing that is needed; before anything is run.
+        """
+        from mlinfra_lab import reproduce
+
+        return reproduce.reproduce(
+            self, ids, again=again, dry_run=dry_run, within=within, env=env, effects=effects, tell=tell
+        )
+
     # -- services ---------------------------------------------------------------------------------
 
     @cached_property
@@ -255,6 +305,40 @@ class Project:
         """Models as HTTP endpoints."""
         from mlinfra_lab.endpoints import EndpointsService
 
+        def paired(endpoint: str, candidate: int, stable: int) -> Paired | None:
+            return self.monitoring.paired(endpoint, candidate, stable)  # each knows the other
+
         return EndpointsService(
-            self.state, self.storage, self.tasks, self.models.get, self.actor, self.controller
+            self.state,
+            self.storage,
+            self.tasks,
+            self.models.get,
+            self.actor,
+            self.controller,
+            self.settings.endpoints,
+            paired,
+            self.models.pointed,
         )
+
+    @cached_property
+    def monitoring(self) -> MonitoringService:
+        """How the endpoints do: drift, quality, alerts."""
+        from mlinfra_lab import retrain
+        from mlinfra_lab.monitoring import MonitoringService
+
+        return MonitoringService(
+            self.state,
+            self.storage,
+            self.settings.endpoints,
+            self.actor,
+            self.endpoints.get,
+            self.endpoints.predictions,
+            lambda alert, parameters: retrain.start(self, alert, parameters),
+        )
+
+    @cached_property
+    def pages(self) -> PagesService:
+        """Pages in a browser."""
+        from mlinfra_lab.monitoring.pages import PagesService
+
+        return PagesService(self.state, self.storage, self.endpoints.get, self.actor, self.controller)

@@ -35,7 +35,7 @@ def status_of(project: Project) -> Status:
     elif state == "stale":
         stuck = "the controller does not answer"
     lines = [*_clusters(project, stuck, down and beat is None), *_endpoints(project, stuck)]
-    lines += [*_jobs(project, stuck), *_tasks(project, stuck)]
+    lines += [*_monitor(project, stuck), *_alerts(project), *_jobs(project, stuck), *_tasks(project, stuck)]
     return Status(
         project=project.name,
         root=str(project.root),
@@ -69,6 +69,26 @@ def _endpoints(project: Project, stuck: str | None) -> Iterator[StatusLine]:
         actual = f"revision {endpoint.serving}" if up else endpoint.state
         why = (stuck if actual != desired else None) or endpoint.reason
         yield StatusLine(kind="endpoint", name=endpoint.name, desired=desired, actual=actual, why=why)
+
+
+def _monitor(project: Project, stuck: str | None) -> Iterator[StatusLine]:
+    if project.monitoring.wanted():
+        up = project.monitoring.running()
+        why = None if up else stuck or "it is being started"
+        actual = "up" if up else "stopped" if stuck else "starting"
+        yield StatusLine(kind="monitor", name="endpoints", desired="up", actual=actual, why=why)
+
+
+def _alerts(project: Project) -> Iterator[StatusLine]:
+    for alert in reversed(project.monitoring.alerts()):
+        if alert.state != "closed":
+            yield StatusLine(
+                kind="alert",
+                name=f"{alert.number} {alert.endpoint}",
+                desired="closed",
+                actual=alert.state,
+                why=alert.error or alert.message,
+            )
 
 
 def _jobs(project: Project, stuck: str | None) -> Iterator[StatusLine]:

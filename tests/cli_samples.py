@@ -11,13 +11,34 @@ import msgspec
 from mlinfra_lab.cli.base import Command
 from mlinfra_lab.cli.demo import Written
 from mlinfra_lab.demo.traffic import Latency, Traffic
+from mlinfra_lab.demo.truth import TruthSent
 from mlinfra_lab.schema.clusters import Cluster
 from mlinfra_lab.schema.control import Status, StatusLine
 from mlinfra_lab.schema.data import Column, ColumnChange, Dataset, DatasetDiff, DatasetVersion
-from mlinfra_lab.schema.endpoints import Endpoint, InputColumn, Prediction, Revision
+from mlinfra_lab.schema.endpoints import (
+    Endpoint,
+    GateResult,
+    HistoryEntry,
+    InputColumn,
+    Prediction,
+    Revision,
+    Rollout,
+)
 from mlinfra_lab.schema.jobs import CellTime, Job, JobDetail, JobProgress, Parameter
-from mlinfra_lab.schema.lineage import Edge, Environment, Node, NodeKind, Trace
+from mlinfra_lab.schema.lineage import (
+    CellChange,
+    Change,
+    Compared,
+    Edge,
+    Environment,
+    Node,
+    NodeKind,
+    ReproduceReport,
+    Reproduction,
+    Trace,
+)
 from mlinfra_lab.schema.models import Model, ModelVersion
+from mlinfra_lab.schema.monitoring import Alert, Link
 from mlinfra_lab.schema.project import InitReport
 from mlinfra_lab.schema.runs import Difference, Run, RunComparison
 from mlinfra_lab.schema.tasks import Failure
@@ -148,6 +169,32 @@ REVISION = Revision(
     created=NOW,
     created_by="ada",
 )
+ROLLOUT = Rollout(
+    id="rabcdefgh",
+    endpoint="delay",
+    stable=1,
+    candidate=2,
+    state="running",
+    steps=(0.2, 0.5, 1.0),
+    step=1,
+    share=0.5,
+    results=(
+        GateResult(
+            gate="errors", held=True, value=0.0, limit=0.01, seen=60, needed=50, text="0 of 60 failed"
+        ),
+        GateResult(gate="latency", held=False, value=0.2, limit=0.01, seen=60, needed=50, text="slow"),
+        GateResult(gate="quality", held=None, value=None, limit=None, seen=0, needed=200, text="no truth"),
+    ),
+    alias="champion",
+    cause="alert:1",
+    reason=NASTY,
+    created=NOW,
+    created_by="ada",
+)
+HISTORY = HistoryEntry(
+    number=1, endpoint="delay", at=NOW, event_time=NOW, kind="rolled_back", revision=2, message=NASTY,
+    actor="ada",
+)  # fmt: skip
 ENDPOINT = Endpoint(
     name="delay",
     desired=True,
@@ -187,6 +234,58 @@ CLUSTER = Cluster(
     changed=NOW,
 )
 LATENCY = Latency(requests=3, p50=0.002, p95=0.004, worst=0.1)
+
+AUC = Compared(kind="metric", name="auc", then=0.7012345678, now=0.7012345679, same=False, apart=1e-10)
+REPRODUCED = ReproduceReport(
+    asked=("delay.1.1.0", "delay.1.1.1"),
+    verdict="different",
+    text="metric auc: 0.7012345678 then, 0.7012345679 now",
+    trainings=(
+        Reproduction(
+            job="jabcdefgh",
+            notebook="nb/train_flight_delay.ipynb",
+            parameters={"C": 0.1, "x": NASTY},
+            models=("flights-delay/2",),
+            predictions=("delay.1.1.0", "delay.1.1.1"),
+            data=("flights@1", "weather@1"),
+            differs=(
+                Change(kind="python", name="python", then="3.11.7", now="3.11.9"),
+                Change(kind="package", name="scikit-learn", then="1.6.1", now=None),
+                *(Change(kind="package", name=f"p{n}", then=None, now="1") for n in range(20)),
+            ),
+            cells=(CellChange(cell=3, change="changed", diff=f"-C = 1\n+{NASTY}"),),
+            notes=(NASTY,),
+            reproduction="jbbbbbbbb",
+            verdict="different",
+            text="metric auc: 0.7012345678 then, 0.7012345679 now",
+            first=AUC,
+            compared=(
+                Compared(kind="data", name="", then=["flights@1"], now=["flights@1"], same=True),
+                Compared(kind="parameter", name="rows", then="5", now="6", same=False, counts=False),
+                AUC,
+                Compared(kind="metric", name="fit_seconds", then=1.0, now=2.0, same=False, counts=False),
+                Compared(kind="prediction", name="delay.1.1.0", then=[0.62, 0.38], now=None, same=False),
+                Compared(
+                    kind="prediction",
+                    name="delay.1.1.1",
+                    then=[0.6, 0.4],
+                    now=[0.61, 0.39],
+                    same=False,
+                    apart=0.01,
+                    note=NASTY,
+                ),
+            ),
+        ),
+        Reproduction(
+            job="jcccccccc",
+            notebook="nb/other.ipynb",
+            problems=(
+                Failure(code="not_found", message=f"The kept notebook is gone: {NASTY}", hint="Bring it."),
+            ),
+            text="would be done again",
+        ),
+    ),
+)
 
 ONES: dict[str, Any] = {
     "Dataset": Dataset(name="flights", path="data/flights", versions=2, latest=V1),
@@ -237,7 +336,9 @@ ONES: dict[str, Any] = {
     ),
     "Model": Model(name="flights-delay", versions=(VERSION,), aliases={"champion": 2}),
     "ModelVersion": VERSION,
-    "Endpoint": ENDPOINT,
+    "Endpoint": msgspec.structs.replace(ENDPOINT, previous=3, rollout=ROLLOUT),
+    "Rollout": ROLLOUT,
+    "HistoryEntry": HISTORY,
     "Prediction": PREDICTION,
     "Traffic": Traffic(
         rows=100,
@@ -249,9 +350,38 @@ ONES: dict[str, Any] = {
         singles=LATENCY,
         batches=Latency(requests=0, p50=0, p95=0, worst=0),
     ),
+    "TruthSent": TruthSent(
+        answers=100, accepted=97, unknown=1, never_arrived=2, late=0.25, requests=1, seconds=0.1
+    ),
+    "Link": Link(
+        endpoint="delay",
+        url="http://127.0.0.1:8123/mlinfra/open?name=delay&ticket=abc",
+        page="http://127.0.0.1:8123/mlinfra/endpoints/delay",
+        expires=NOW,
+    ),
+    "Alert": Alert(
+        number=1,
+        endpoint="delay",
+        revision=1,
+        rule="prediction_drift",
+        state="open",
+        since=NOW,
+        until=NOW,
+        raised=NOW,
+        value=0.31,
+        limit=0.25,
+        message=NASTY,
+        explains=(("temp", 0.4), (NASTY, 0.2)),
+        acknowledged_by="ada",
+        job="jabcdefgh",
+        model="flights-delay/2",
+        error=NASTY,
+        closed=NOW,
+    ),
     "Trace": prediction_trace(),
     "Environment": Environment(
         hash="4f2c91aa77e01234", python="3.11", platform="Linux", packages=("a==1",), created=NOW
     ),
+    "ReproduceReport": REPRODUCED,
     "Written": Written(path="data/x.parquet", size=2048),
 }

@@ -81,6 +81,9 @@ jobs = _from(_jobs)
 runs = _from(_runs)
 model_names = _from(lambda project: [(one.name, "") for one in project.models.list()])
 model_refs = _from(_model_refs)
+alerts = _from(
+    lambda project: [(str(one.number), one.message) for one in project.monitoring.alerts()[:_RECENT]]
+)
 endpoints = _from(lambda project: [(one.name, one.state) for one in project.endpoints.list()])
 traceable = _from(_traceable)
 

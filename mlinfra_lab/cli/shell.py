@@ -49,6 +49,7 @@ class Root(LazyGroup):
         "runs": Entry(f"{_HERE}.runs:runs", "MLflow's runs, side by side.", _LIFE),
         "model": Entry(f"{_HERE}.model:model", "Registered models and their aliases.", _LIFE),
         "endpoint": Entry(f"{_HERE}.endpoint:endpoint", "Models that answer over HTTP.", _LIFE),
+        "alert": Entry(f"{_HERE}.alert:alert", "Predictions that moved, quality that fell.", _LIFE),
         "deploy": Entry(f"{_HERE}.endpoint:publish", "The same as endpoint publish.", _LIFE),
         "lineage": Entry(f"{_HERE}.lineage:lineage", "From an answer back to what made it.", _LIFE),
         "demo": Entry(f"{_HERE}.demo:demo", "The flights of 2013, as data and as traffic.", _DEMO),

@@ -29,6 +29,7 @@ _MARKS: dict[str, Mark] = {
     "timed_out": "failed", "lost": "failed", "interrupted": "failed", "void": "cancelled",
     "cancelled": "cancelled", "KILLED": "cancelled", "stopped": "cancelled", "retired": "cancelled",
     "down": "cancelled", "exited": "cancelled", "up": "up", "degraded": "warning", "stale": "warning",
+    "promoted": "succeeded", "rolled_back": "failed",
 }  # fmt: skip
 
 

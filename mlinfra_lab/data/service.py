@@ -174,10 +174,17 @@ class DataService:
         Failed
             An object in DVC's cache is damaged.
         """
+        opened = self.checkout(_pinned(ref))
+        job = self._job()
+        if job is not None and not store.was_read(self._storage, opened.version, job):
+            with self._storage.unit(self._actor) as unit:
+                unit.link("dataset", opened.version.ref, "job", job, "read")
+        return opened
+
+    def checkout(self, ref: str) -> OpenDataset:
+        """The files of a version beside the project, see `open`; nothing is recorded."""
         version = self.get(ref)
-        dvc = cache.dvc_root(self._root)
-        if dvc is None:
-            raise Failed(f"{self._root} is not set up for DVC any more.", "Run `mlinfra init` here.")
+        dvc = self._dvc()
         folder, name = cache.cache_folder(dvc), Path(version.path).name
         try:
             files = cache.entries(folder, version.md5, name)
@@ -192,12 +199,24 @@ class DataService:
         cache.check(files, version.files, version.size, version.ref)
         place = self._state / "data" / version.ref
         cache.link(place, files, dvc)
-        job = self._job()
-        if job is not None and not store.was_read(self._storage, version, job):
-            with self._storage.unit(self._actor) as unit:
-                unit.link("dataset", version.ref, "job", job, "read")
         path = place if version.md5.endswith(".dir") else place / name
         return OpenDataset(version, path, [place / entry.name for entry in files])
+
+    def lost(self, ref: str) -> builtins.list[str]:
+        """Names of a version's files that DVC's cache lacks; a remote may have them."""
+        version = self.get(ref)
+        folder = cache.cache_folder(self._dvc())
+        try:
+            cache.entries(folder, version.md5, Path(version.path).name)
+        except cache.Missing as missing:
+            return builtins.list(missing.names)
+        return []
+
+    def _dvc(self) -> Path:
+        dvc = cache.dvc_root(self._root)
+        if dvc is None:
+            raise Failed(f"{self._root} is not set up for DVC any more.", "Run `mlinfra init` here.")
+        return dvc
 
     def list(self) -> list[Dataset]:
         """All datasets, by name."""
@@ -275,3 +294,9 @@ class DataService:
         else:
             hint = "There is none yet; make one: `mlinfra data snapshot PATH`."
         return NotFound(f"There is no dataset “{name}”.", hint)
+
+
+def _pinned(ref: str) -> str:
+    """In a reproduction, a name without a version is the version that was read the first time."""
+    pins = (one for one in os.environ.get("MLINFRA_DATA", "").split() if one.rpartition("@")[0] == ref)
+    return next(pins, ref)

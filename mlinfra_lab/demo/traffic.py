@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import http.client
-import json
+import datetime as dt
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import msgspec
 
-from mlinfra_lab.errors import Failed, Invalid, Unauthorized, Unavailable
-from mlinfra_lab.humane import plural
+from mlinfra_lab.demo.asked import Asked
+from mlinfra_lab.demo.caller import Caller
+from mlinfra_lab.errors import Failed, Invalid
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Latency", "Traffic", "requests", "send"]
-
-RETRY = 30.0
-"""Seconds for which a 503 (a model process being replaced) is waited out; its rows were not taken."""
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,14 +78,17 @@ def requests(table: pd.DataFrame, *, batch: int = 500, singles: int = 5) -> Iter
 def send(
     url: str,
     token: str,
-    months: Iterable[int],
+    months: Iterable[int] | None = None,
     *,
+    since: dt.date | None = None,
+    until: dt.date | None = None,
     batch: int = 500,
     singles: int = 5,
     limit: int | None = None,
+    file: Path | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Traffic:
-    """Send the flights of some months to an endpoint over one connection.
+    """Send flights to an endpoint over one connection.
 
     Parameters
     ----------
@@ -96,38 +96,38 @@ def send(
         The endpoint's ``…/invocations``.
     token
         Its token.
-    months
-        Months of 2013.
+    months, since, until
+        See `flights.rows`.
     batch, singles
         See `requests`.
     limit
         At most so many rows, the earliest.
+    file
+        Where the flights and the ids of their answers are written down, for `truth.send`.
     report
         Called after each request with the rows done and the rows in all.
 
     Raises
     ------
-    Invalid
-        The endpoint refused a request (the message is its own).
     Failed
         The endpoint answered without keeping the rows.
-    Unauthorized
-        The token is wrong.
-    Unavailable
-        Nobody answers there, or the endpoint kept saying 503.
+    Invalid, Failed, Unauthorized, Unavailable
+        See `caller.Caller.post`.
     """
     from mlinfra_lab.demo import flights
 
-    caller = _Caller(url, token)
+    caller = Caller(url, token)
     if batch < 1 or singles < 0:
         raise Invalid(
             f"Batches of {batch} and {singles} single rows make no requests.", "Say batch >= 1, singles >= 0."
         )
-    table = flights.rows(months)
+    table = flights.rows(months, since, until)
     if limit is not None:
         table = table.head(limit)
     if table.empty:
-        raise Invalid("There are no flights to send.", "Raise the limit.")
+        raise Invalid("There are no flights to send.", "Name other days, or raise the limit.")
+    numbers: list[int] = table.index.tolist()
+    asked = None if file is None else Asked(file)
     ids: list[str] = []
     total = 0.0
     one: list[float] = []
@@ -137,17 +137,22 @@ def send(
         for body in requests(table, batch=batch, singles=singles):
             answer, seconds = caller.post(body, len(ids))
             (one if "dataframe_records" in body else many).append(seconds)
-            if answer["prediction_ids"] is None:
+            got = answer["prediction_ids"]
+            if got is None:
                 raise Failed(
                     f"After {len(ids)} rows the endpoint answered, but could not keep what it answered.",
                     "Its disk may be full; see `mlinfra endpoint show`.",
                 )
-            ids += answer["prediction_ids"]
+            if asked is not None:
+                asked.add(numbers[len(ids) : len(ids) + len(got)], got)
+            ids += got
             total += sum(probability(prediction) for prediction in answer["predictions"])
             if report is not None:
                 report(len(ids), len(table))
     finally:
         caller.close()
+        if asked is not None:
+            asked.close()
     return Traffic(
         rows=len(ids),
         requests=len(one) + len(many),
@@ -165,70 +170,9 @@ def probability(prediction: Any) -> float:
     return float(prediction[-1] if isinstance(prediction, list) else prediction)
 
 
-class _Caller:
-    """One keep-alive connection to one endpoint."""
-
-    def __init__(self, url: str, token: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Invalid(
-                f"“{url}” is no endpoint's address.", "It looks like http://127.0.0.1:PORT/NAME/invocations."
-            )
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._url, self._path = url, parts.path or "/"
-        self._connection = kind(parts.hostname, parts.port, timeout=60)
-        self._headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
-
-    def post(self, body: dict[str, Any], answered: int) -> tuple[dict[str, Any], float]:
-        """The answer to one request and the seconds it took, waiting out a 503."""
-        data = json.dumps(body, allow_nan=False).encode()
-        deadline = time.monotonic() + RETRY
-        pause = 0.1
-        while True:
-            begun = time.monotonic()
-            status, content = self._once(data, answered)
-            seconds = time.monotonic() - begun
-            if status == 200:
-                answer: dict[str, Any] = json.loads(content)
-                return answer, seconds
-            if status != 503 or time.monotonic() + pause > deadline:
-                raise self._refused(status, content, answered)
-            time.sleep(pause)
-            pause = min(2 * pause, 2.0)
-
-    def _once(self, data: bytes, answered: int) -> tuple[int, bytes]:
-        try:
-            self._connection.request("POST", self._path, data, self._headers)
-            response = self._connection.getresponse()
-            return response.status, response.read()
-        except (OSError, http.client.HTTPException) as error:
-            # Whether these rows were taken cannot be known from here, so they are not sent a second time.
-            self.close()
-            raise Unavailable(
-                f"No answer from {self._url} after {plural(answered, 'row')}: {error}.",
-                "See `mlinfra status`, then send again.",
-            ) from error
-
-    def _refused(self, status: int, content: bytes, answered: int) -> Exception:
-        try:
-            said = json.loads(content)
-            message, hint = str(said["message"]), said.get("hint")
-        except (ValueError, KeyError, TypeError):
-            message, hint = content[:200].decode("utf-8", "replace").strip(), None
-        text = f"{self._url} answered {status} after {plural(answered, 'row')}: {message}"
-        if status == 401:
-            return Unauthorized(text, hint or "`mlinfra endpoint token NAME` gives the token.")
-        if status == 503:
-            return Unavailable(text, hint or "See `mlinfra status`.")
-        return (Invalid if 400 <= status < 500 else Failed)(text, hint)
-
-    def close(self) -> None:
-        self._connection.close()
-
-
 def _json_values(column: pd.Series[Any]) -> list[Any]:
     if column.dtype.kind == "M":
-        return [stamp.isoformat() for stamp in column]
+        return list(column.dt.strftime("%Y-%m-%dT%H:%M:%S+00:00"))
     return [None if isinstance(value, float) and math.isnan(value) else value for value in column.tolist()]
 
 

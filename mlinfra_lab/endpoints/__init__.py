@@ -4,6 +4,6 @@ A front process owns the project's port: it checks, coalesces, captures and answ
 predict. See `service` for the operations.
 """
 
-from mlinfra_lab.endpoints.service import EndpointRef, EndpointsService
+from mlinfra_lab.endpoints.service import EndpointRef, EndpointsService, RolloutRef
 
-__all__ = ["EndpointRef", "EndpointsService"]
+__all__ = ["EndpointRef", "EndpointsService", "RolloutRef"]

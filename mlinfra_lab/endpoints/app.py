@@ -1,11 +1,12 @@
 """What the front answers: a bare ASGI application, since a request passes here in microseconds.
 
-``POST /NAME/invocations`` checks, predicts, captures and answers; ``GET /NAME/health`` says whether it
-would; ``GET /NAME/version`` says which model it is.
+``POST /NAME/invocations`` checks, predicts, captures and answers; ``POST /NAME/ground-truth`` takes what came
+true; ``GET /NAME/health`` says whether it would answer; ``GET /NAME/version`` says which model it is.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import itertools
 import logging
@@ -17,19 +18,21 @@ from typing import Any
 
 import msgspec
 
-from mlinfra_lab.endpoints.backend import Backend
-from mlinfra_lab.endpoints.capture import NotCaptured, Writer
-from mlinfra_lab.endpoints.signature import Signature
+from mlinfra_lab.endpoints import truth
+from mlinfra_lab.endpoints.backend import Deadly
+from mlinfra_lab.endpoints.canary import Canary
+from mlinfra_lab.endpoints.capture import NotCaptured
+from mlinfra_lab.endpoints.served import Served, Target
 from mlinfra_lab.errors import (
     InvalidRequest,
     MLInfraError,
+    NoRoom,
     NotFound,
     TooLarge,
     Unauthorized,
     Unavailable,
     to_failure,
 )
-from mlinfra_lab.schema.endpoints import Revision
 from mlinfra_lab.schema.tasks import Failure
 
 log = logging.getLogger(__name__)
@@ -44,40 +47,8 @@ _REQUEST_ID = re.compile(rb"[!-~]{1,64}\Z")
 # So much of a body that is over the limit is read and thrown away, so that an ordinary client gets to
 # read the answer; a longer one finds its connection closed.
 _PATIENCE = 64 * 2**20
-
-
-class Target:
-    """A revision as the front uses it.
-
-    Attributes
-    ----------
-    users
-        Requests that are under way; the target is given back when there are none.
-    """
-
-    def __init__(self, revision: Revision, signature: Signature, backend: Backend, writer: Writer) -> None:
-        self.revision = revision
-        self.signature = signature
-        self.backend = backend
-        self.writer = writer
-        self.users = 0
-
-
-class Served:
-    """An endpoint as the front answers for it.
-
-    Attributes
-    ----------
-    token
-        What requests must bring; ``None`` when its file is gone, and then nobody is let in.
-    active
-        Gets the requests; ``None`` until the first revision is up.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.token: bytes | None = None
-        self.active: Target | None = None
+# Longer lists of truths are looked through beside the requests and not between them.
+_SHORT = 16 * 2**10
 
 
 class Answer(msgspec.Struct, omit_defaults=True):
@@ -94,6 +65,13 @@ class Answer(msgspec.Struct, omit_defaults=True):
     captured: bool = True
 
 
+class Accepted(msgspec.Struct):
+    """How truths were taken; ``unknown`` are ids of which no row was captured."""
+
+    accepted: int
+    unknown: list[str]
+
+
 class Request:
     """A request's head."""
 
@@ -102,7 +80,7 @@ class Request:
     def __init__(self, scope: Scope) -> None:
         self.method: str = scope["method"]
         # As it was sent: an escaped slash is no slash, and no endpoint's name needs an escape.
-        self.path: str = scope["raw_path"].decode("ascii")
+        self.path: str = scope["raw_path"].decode("latin-1")
         self.authorization = b""
         self.kind = b""
         self.encoding = b""
@@ -143,6 +121,7 @@ class App:
         self._encode = msgspec.json.Encoder().encode
         self._verbs: dict[str, tuple[str, Callable[[Served, Request, Receive], Awaitable[Any]]]] = {
             "invocations": ("POST", self._invocations),
+            "ground-truth": ("POST", self._truth),
             "health": ("GET", self._health),
             "version": ("GET", self._version),
         }
@@ -205,32 +184,108 @@ class App:
         begun = time.perf_counter()
         _authorize(served, request)
         body = await self._body(request, receive)
-        target = served.active
-        if target is None:
+        active, candidate, canary = served.active, served.candidate, served.canary
+        if active is None:
             raise _starting(served)
+        if canary is not None and candidate is not None and candidate.backend.up and canary.takes():
+            try:
+                return await self._predict(served, candidate, request, body, begun, canary)
+            except InvalidRequest:
+                # Either nobody takes it, or the candidate is wrong in not taking it.
+                answer = await self._predict(served, active, request, body, begun)
+                candidate.counts.refused -= 1
+                candidate.counts.failed += 1
+                canary.failed()
+                return answer
+            except Unavailable as error:
+                # Its process has gone, and will be back or not: nobody waits for it here.
+                if isinstance(error, Deadly):
+                    raise
+        return await self._predict(served, active, request, body, begun)
+
+    async def _predict(
+        self,
+        served: Served,
+        target: Target,
+        request: Request,
+        body: bytes,
+        begun: float,
+        canary: Canary | None = None,
+    ) -> bytes:
         target.users += 1
+        counts = target.counts
         try:
-            signature = target.signature
-            batch = signature.csv(body) if _is_csv(request) else signature.json(body)
+            csv = _is_csv(request)
+            batch = target.signature.csv(body) if csv else target.signature.json(body)
             predictions = await target.backend.predict(batch)
+            latency = time.perf_counter() - begun
             try:
                 first = target.writer.append(
                     batch.rows,
                     predictions,
                     at=time.time(),
                     request=request.id,
-                    latency=time.perf_counter() - begun,
+                    latency=latency,
                     event_times=batch.event_times,
                     columns=batch.columns,
                 )
             except NotCaptured as error:
                 log.warning("request %s was not captured: %s", request.id, error)
-                return self._encode(Answer(predictions, None, captured=False))
+                answer = self._encode(Answer(predictions, None, captured=False))
+                counts.answered(len(batch.rows), latency)
+                counts.uncaptured += len(batch.rows)
+                return answer
             prefix = f"{served.name}.{target.revision.number}.{target.writer.segment}."
             ids = [f"{prefix}{row}" for row in range(first, first + len(batch.rows))]
-            return self._encode(Answer(predictions, ids))
+            answer = self._encode(Answer(predictions, ids))
+            counts.answered(len(batch.rows), latency)
+            if canary is not None:
+                canary.shadow.ask(ids[0], body, csv, batch)
+            return answer
+        except Exception as error:
+            if canary is not None and isinstance(error, Unavailable) and not isinstance(error, Deadly):
+                raise  # another answers it; that processes die is counted elsewhere
+            counts.requests += 1
+            if isinstance(error, MLInfraError) and error.status < 500:
+                counts.refused += 1
+            else:
+                counts.failed += 1
+                if canary is not None:
+                    canary.failed()
+            raise
         finally:
             target.users -= 1
+
+    async def _truth(self, served: Served, request: Request, receive: Receive) -> Accepted:
+        _authorize(served, request)
+        if _is_csv(request):
+            raise InvalidRequest("The body is said to be text/csv.", "Send application/json.")
+        body = await self._body(request, receive)
+        writing = {
+            (number, target.writer.segment): target.writer.row for number, target in served.targets.items()
+        }
+
+        def sort() -> tuple[list[truth.Found], list[str], bool]:
+            items, single = truth.parse(body)
+            return *served.known.sort(served.name, items, writing), single
+
+        found, unknown, single = sort() if len(body) <= _SHORT else await asyncio.to_thread(sort)
+        if single and unknown:
+            raise NotFound(
+                f"Endpoint “{served.name}” has no prediction {unknown[0][:100]}.",
+                "Send the id that came with the prediction.",
+            )
+        if found:
+            try:
+                served.truths.add(found, time.time())
+            except NotCaptured as error:
+                log.warning("truths of request %s were not kept: %s", request.id, error)
+                raise NoRoom(
+                    "None of these truths was kept: the disk is full or cannot be written.",
+                    "Make room, then send them again.",
+                    {"accepted": 0, "captured": False},
+                ) from error
+        return Accepted(len(found), unknown)
 
     async def _health(self, served: Served, request: Request, receive: Receive) -> Any:
         if served.active is None or not served.active.backend.up:

@@ -28,6 +28,10 @@ _answer = msgspec.msgpack.Decoder(wire.Answer)
 _ready = msgspec.msgpack.Decoder(wire.Ready)
 
 
+class Deadly(Unavailable):
+    """Processes died over this request: it is given to no other."""
+
+
 class Backend(Protocol):
     """Predicts for one revision. The front's event loop calls it, so it must not compute for long there."""
 
@@ -71,6 +75,11 @@ class _Request:
         self.arrived = arrived
         self.alone = False
         self.tried = False
+
+    @property
+    def kind(self) -> type[Unavailable]:
+        """What to fail with when there is nothing to predict with."""
+        return Deadly if self.tried else Unavailable
 
     def fail(self, error: MLInfraError) -> None:
         if not self.future.done():
@@ -141,10 +150,17 @@ class SocketBackend:
         The revision, ``NAME.NUMBER``.
     suspect
         Called when one request has cost two processes their lives.
+
+    Attributes
+    ----------
+    patience
+        Seconds that a request waits for a process that is away, when not `AWAY_SECONDS`; one that a process
+        died over waits that long in any case, for it is tried nowhere else.
     """
 
     def __init__(self, owner: str, suspect: Callable[[], None]) -> None:
         self.owner = owner
+        self.patience: float | None = None
         self._suspect = suspect
         self._waiting: deque[_Request] = deque()
         self._work = asyncio.Event()
@@ -219,10 +235,11 @@ class SocketBackend:
             late = [request for request in self._waiting if self._until(request) <= loop.time()]
             for request in late:
                 self._waiting.remove(request)
-                request.fail(_away("the model's process is being started"))
+                request.fail(_away("the model's process is being started", request.kind))
 
     def _until(self, request: _Request) -> float:
-        return max(request.arrived, self._lost_at) + AWAY_SECONDS
+        patience = AWAY_SECONDS if request.tried or self.patience is None else self.patience
+        return max(request.arrived, self._lost_at) + patience
 
     def _drop(self) -> None:
         assert self._link is not None
@@ -269,7 +286,7 @@ class SocketBackend:
     def _again(self, group: list[_Request]) -> None:
         for request in reversed(group):
             if request.tried:
-                request.fail(_away("the model's process died twice over this request"))
+                request.fail(_away("the model's process died twice over this request", Deadly))
                 self._suspect()
             else:
                 # By itself, so that the one that is to blame costs the others nothing more.
@@ -283,7 +300,8 @@ class SocketBackend:
         if self._connecting is not None:
             self._connecting.cancel()
         while self._waiting:
-            self._waiting.popleft().fail(_away("the revision has left"))
+            request = self._waiting.popleft()
+            request.fail(_away("the revision has left", request.kind))
         if self._link is not None:
             await self._link.close()
 
@@ -308,5 +326,5 @@ def _error(answer: wire.Answer, rows: int) -> MLInfraError:
     )
 
 
-def _away(why: str) -> Unavailable:
-    return Unavailable(f"Not now: {why}.", "Send it again in some seconds.", {"retry_after": 2})
+def _away(why: str, kind: type[Unavailable] = Unavailable) -> Unavailable:
+    return kind(f"Not now: {why}.", "Send it again in some seconds.", {"retry_after": 2})

@@ -15,117 +15,28 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import struct
 import threading
 import time
 import zlib
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-__all__ = ["FORMAT", "Header", "NotCaptured", "PredictionId", "Record", "Syncer", "Writer", "parse_id"]
+from mlinfra_lab.segments import ENTRY, FORMAT, FRAME, Header, Record, segments
+
+__all__ = ["NotCaptured", "Syncer", "Writer", "sync_folder"]
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
 SEAL_AT = 64 * 2**20
 _INDEX_EVERY = 64 * 2**10
-FRAME = struct.Struct("<II")
-ENTRY = struct.Struct("<QQ")
-# One spelling each: no number begins with a zero.
-_ID = re.compile(r"([a-z0-9][a-z0-9-]*)" + r"\.(0|[1-9][0-9]{0,17})" * 3 + r"\Z")
 
 
 class NotCaptured(Exception):
     """A record could not be written (disk full, folder gone); the segment is as it was before."""
-
-
-class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """What a segment begins with.
-
-    Attributes
-    ----------
-    format
-        Version of the format; a reader refuses one it does not know.
-    columns, types
-        Names and MLflow types of the values in a record's rows; empty for tensors and for models
-        without a signature.
-    created
-        Seconds since the epoch.
-    """
-
-    format: int
-    endpoint: str
-    revision: int
-    segment: int
-    columns: tuple[str, ...]
-    types: tuple[str, ...]
-    created: float
-
-
-class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One request and its answer.
-
-    New fields go to the end with a default: old readers pass over them, new ones read old records.
-
-    Attributes
-    ----------
-    first_row
-        Number of its first row in the segment; it has ``n``.
-    at
-        When it was answered, seconds since the epoch.
-    request
-        The request's id.
-    latency
-        Seconds from its arrival.
-    rows, predictions
-        One value each a row; a row holds the values of the header's columns in their order.
-    event_times
-        Seconds since the epoch, by row, where the request said them.
-    columns
-        Names of the values when the header has none.
-    """
-
-    first_row: int
-    n: int
-    at: float
-    request: str
-    latency: float
-    rows: Sequence[Any]
-    predictions: Sequence[Any]
-    event_times: Sequence[float | None] | None = None
-    columns: Sequence[str] | None = None
-
-
-class PredictionId(NamedTuple):
-    """``endpoint.revision.segment.row``, taken apart."""
-
-    endpoint: str
-    revision: int
-    segment: int
-    row: int
-
-
-def parse_id(id: str) -> PredictionId | None:
-    """Take a prediction's id apart; ``None`` when it is no such id (endpoint names hold no dot)."""
-    match = _ID.match(id)
-    return PredictionId(match[1], int(match[2]), int(match[3]), int(match[4])) if match else None
-
-
-def segments(folder: Path) -> list[tuple[int, Path]]:
-    """Numbers and files of a revision's segments, oldest first."""
-    if not folder.is_dir():
-        return []
-    return sorted((int(path.stem), path) for path in folder.glob("*.seg") if path.stem.isdigit())
-
-
-def path_of(captures: Path, endpoint: str, revision: int, segment: int) -> Path:
-    """Where a segment lies."""
-    return captures / endpoint / str(revision) / f"{segment:06d}.seg"
 
 
 class Writer:
@@ -141,11 +52,15 @@ class Writer:
         See `Header`.
     limit
         Bytes after which a segment is sealed and the next one begun.
+    folder
+        Where the segments lie, when not in the revision's own folder.
 
     Attributes
     ----------
     segment
         Number of the segment that the last request went into.
+    row
+        How many rows that segment holds.
     """
 
     def __init__(
@@ -156,16 +71,17 @@ class Writer:
         columns: Sequence[str] = (),
         types: Sequence[str] = (),
         limit: int = SEAL_AT,
+        folder: Path | None = None,
     ) -> None:
         self._captures = captures
-        self._folder = captures / endpoint / str(revision)
+        self._folder = folder or captures / endpoint / str(revision)
         self._endpoint, self._revision = endpoint, revision
         self._columns, self._types = tuple(columns), tuple(types)
         self._limit = limit
         self._encode = msgspec.msgpack.Encoder().encode_into
         self._buffer = bytearray()
         self._fd = -1
-        self._size = self._row = self._indexed = 0
+        self._size = self.row = self._indexed = 0
         # What `sync` has to do, in order; deques because two threads meet here without a lock.
         self._entries: deque[tuple[int, bytes]] = deque()
         self._full: deque[int] = deque()
@@ -178,8 +94,9 @@ class Writer:
 
     def _look(self) -> None:
         """Make the folder, and go on behind what stands in it."""
-        for folder in (self._captures, self._folder.parent, self._folder):
-            folder.mkdir(exist_ok=True, mode=0o700)
+        inside = self._folder.relative_to(self._captures).parts
+        for depth in range(len(inside) + 1):
+            self._captures.joinpath(*inside[:depth]).mkdir(exist_ok=True, mode=0o700)
         earlier = segments(self._folder)
         for _, path in earlier:
             path.chmod(0o400)  # whoever wrote it is gone: sealed as it is, torn tail included
@@ -189,7 +106,7 @@ class Writer:
         if not self._next:
             self._look()
         while True:
-            path = path_of(self._captures, self._endpoint, self._revision, self._next)
+            path = self._folder / f"{self._next:06d}.seg"
             try:
                 fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
                 break
@@ -216,7 +133,7 @@ class Writer:
         self._fd, self.segment = fd, self._next
         self._files[fd] = path
         self._next += 1
-        self._size, self._row, self._indexed = len(data), 0, 0
+        self._size, self.row, self._indexed = len(data), 0, 0
 
     def append(
         self,
@@ -228,8 +145,14 @@ class Writer:
         latency: float,
         event_times: Sequence[float | None] | None = None,
         columns: Sequence[str] | None = None,
+        n: int | None = None,
     ) -> int:
         """Write one request by one ``write(2)``; see `Record` for the parameters.
+
+        Parameters
+        ----------
+        n
+            How many rows it counts for, when they are not kept here.
 
         Returns
         -------
@@ -241,30 +164,38 @@ class Writer:
         NotCaptured
             Nothing of it was kept.
         """
-        if self._closed:
-            raise NotCaptured(f"{self._folder} is closed")
         try:
-            if self._fd < 0 or self._size >= self._limit:
-                self._seal()
-                self._begin()
-            first, n = self._row, len(rows)
-            buffer = self._buffer
-            self._encode(
-                Record(first, n, at, request, latency, rows, predictions, event_times, columns), buffer, 8
+            self._ready()
+            first, n = self.row, len(rows) if n is None else n
+            self._put(
+                Record(first, n, at, request, latency, rows, predictions, event_times, columns), first, n
             )
-            body = memoryview(buffer)[8:]
-            crc, length = zlib.crc32(body), len(body)
-            body.release()
-            FRAME.pack_into(buffer, 0, length, crc)
-            self._write(buffer)
         except OSError as error:
             raise NotCaptured(f"{self._folder}: {error.strerror or error}") from error
+        return first
+
+    def _ready(self) -> None:
+        """See that there is a segment to append to."""
+        if self._closed:
+            raise NotCaptured(f"{self._folder} is closed")
+        if self._fd < 0 or self._size >= self._limit:
+            self._seal()
+            self._begin()
+
+    def _put(self, record: msgspec.Struct, first: int, n: int) -> None:
+        """Write one record, which begins with row ``first`` and has ``n``."""
+        buffer = self._buffer
+        self._encode(record, buffer, 8)
+        body = memoryview(buffer)[8:]
+        crc, length = zlib.crc32(body), len(body)
+        body.release()
+        FRAME.pack_into(buffer, 0, length, crc)
+        self._write(buffer)
         if self._size >= self._indexed:
             self._entries.append((self._fd, ENTRY.pack(self._size, first)))
             self._indexed = self._size + _INDEX_EVERY
         self._size += length + 8
-        self._row += n
-        return first
+        self.row += n
 
     def _write(self, data: bytearray) -> None:
         try:

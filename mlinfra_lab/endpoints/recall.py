@@ -1,4 +1,4 @@
-"""Reading captured requests back, see `capture`."""
+"""Reading captured requests back, see `segments`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,11 @@ from pathlib import Path
 
 import msgspec
 
-from mlinfra_lab.endpoints.capture import (
-    ENTRY,
-    FORMAT,
-    FRAME,
-    Header,
-    Record,
-    parse_id,
-    path_of,
-    segments,
-)
 from mlinfra_lab.errors import NotFound
 from mlinfra_lab.schema.endpoints import Prediction
+from mlinfra_lab.segments import ENTRY, FORMAT, FRAME, Header, Record, parse_id, path_of, segments
 
-__all__ = ["Reader", "find", "newest"]
+__all__ = ["Reader", "find", "newest", "newest_event"]
 
 
 class _Place(msgspec.Struct, array_like=True, gc=False):
@@ -84,6 +75,20 @@ class Reader:
                 offsets.append(offset)
                 firsts.append(first)
         return offsets, firsts
+
+    def rows(self) -> int:
+        """How many rows it holds whole."""
+        if self.header is None:
+            return 0
+        offsets, _ = self._index()
+        for start in (offsets[-1], self._start):  # an index that points nowhere only costs reading
+            with self.path.open("rb") as file:
+                file.seek(start)
+                payloads = [payload for _, payload in _frames(file.read())]
+            if payloads:
+                last = _place.decode(payloads[-1])
+                return last.first_row + last.n
+        return 0
 
     def find(self, row: int) -> Prediction | None:
         """One row; ``None`` when the segment does not hold it whole."""
@@ -147,12 +152,19 @@ class Reader:
             endpoint=head.endpoint,
             revision=head.revision,
             at=dt.datetime.fromtimestamp(record.at, dt.UTC),
-            event_time=None if event is None else dt.datetime.fromtimestamp(event, dt.UTC),
+            event_time=None if event is None else _moment(event),
             row=dict(zip(columns, value, strict=True)) if columns else value,
             prediction=record.predictions[i],
             latency=record.latency,
             request=record.request,
         )
+
+
+def _moment(seconds: float) -> dt.datetime | None:
+    try:
+        return dt.datetime.fromtimestamp(seconds, dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        return None  # no calendar has it
 
 
 def _skip(data: bytes) -> Iterator[tuple[int, int]]:
@@ -209,3 +221,12 @@ def newest(captures: Path, endpoint: str, limit: int) -> list[Prediction]:
             break
     found.sort(key=lambda prediction: prediction.at, reverse=True)
     return found[:limit]
+
+
+def newest_event(captures: Path, endpoint: str) -> dt.datetime | None:
+    """The event time of the newest captured row, where it has one."""
+    try:
+        found = newest(captures, endpoint, 1)
+    except (OSError, NotFound, msgspec.DecodeError):
+        return None
+    return found[0].event_time if found else None

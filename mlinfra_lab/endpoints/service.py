@@ -3,103 +3,38 @@
 from __future__ import annotations
 
 import difflib
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
 from mlinfra_lab.endpoints import recall, store
-from mlinfra_lab.endpoints.capture import parse_id
+from mlinfra_lab.endpoints.aliases import Aliases, FindAlias
+from mlinfra_lab.endpoints.refs import Controller, EndpointRef, RolloutRef, Tasks
+from mlinfra_lab.endpoints.rollout_store import ALIAS
+from mlinfra_lab.endpoints.rollouts import CRASHES, PREPARE, PairedOf, Rollouts, refuse_while_open
 from mlinfra_lab.endpoints.tokens import make_token, token_file
-from mlinfra_lab.errors import Conflict, Failed, Invalid, NotFound, Unavailable, from_failure
+from mlinfra_lab.errors import Invalid, MLInfraError, NotFound
 from mlinfra_lab.schema.common import now
 from mlinfra_lab.schema.control import Launch, Wanted
-from mlinfra_lab.schema.endpoints import Endpoint, Prediction, Revision
+from mlinfra_lab.schema.endpoints import Endpoint, Gates, HistoryEntry, Prediction, Revision, Rollout
 from mlinfra_lab.schema.models import ModelVersion
-from mlinfra_lab.schema.tasks import TASK_ENDED, Failure, Task
-from mlinfra_lab.settings import NAME
+from mlinfra_lab.schema.tasks import Failure
+from mlinfra_lab.segments import parse_id
+from mlinfra_lab.settings import NAME, EndpointSettings
 from mlinfra_lab.storage import Storage
-from mlinfra_lab.storage.watch import wait as wait_for_change
 
-__all__ = ["EndpointRef", "EndpointsService"]
+__all__ = ["EndpointRef", "EndpointsService", "RolloutRef"]
 
 # `EndpointsService.list` would shadow the type in annotations.
 Endpoints = list[Endpoint]
 Predictions = list[Prediction]
+RolloutList = list[Rollout]
+Entries = list[HistoryEntry]
 WantedProcesses = list[Wanted]
 
-WORK = "mlinfra_lab.endpoints.work:prepare"
 _RESERVED = {"health", "metrics", "v1", "v2"}
 _LONGEST = 63
-_CRASHES = 3
-
-
-class Controller(Protocol):
-    """What is asked of the controller."""
-
-    def ensure(self) -> None:
-        """Make sure that it is there."""
-
-    def check(self) -> None:
-        """While waiting: see that it still is."""
-
-
-class Tasks(Protocol):
-    """What is asked of the tasks."""
-
-    def get(self, id: str) -> Task:
-        """One task."""
-
-
-class EndpointRef:
-    """A revision that was published and is about to answer.
-
-    Attributes
-    ----------
-    name, number
-        The endpoint and the revision.
-    task
-        Id of the task that prepares the model's files.
-    """
-
-    def __init__(self, service: EndpointsService, name: str, number: int, task: str) -> None:
-        self.name = name
-        self.number = number
-        self.task = task
-        self._service = service
-
-    def __repr__(self) -> str:
-        return f"<endpoint {self.name}, revision {self.number}: {self.endpoint.state}>"
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """The endpoint as it is now."""
-        return self._service.get(self.name)
-
-    def wait(
-        self, timeout: float | None = None, report: Callable[[Endpoint], None] | None = None
-    ) -> Endpoint:
-        """Wait until this revision answers.
-
-        Parameters
-        ----------
-        timeout
-            Seconds to wait at most.
-        report
-            Called with the endpoint whenever it changed.
-
-        Raises
-        ------
-        Failed
-            With the reason. A revision that answered before goes on.
-        Conflict
-            When another revision was published, or the endpoint stopped, meanwhile.
-        Unavailable
-            When the time is over (it goes on), or `ControllerDown` when nobody makes it so.
-        """
-        return self._service.wait(self, timeout, report)
 
 
 class EndpointsService:
@@ -117,6 +52,12 @@ class EndpointsService:
         Who acts.
     controller
         Makes so what is desired.
+    settings
+        What ``[endpoints.NAME]`` says, by name.
+    paired
+        See `Rollouts`.
+    find_alias
+        See `Aliases`.
     """
 
     def __init__(
@@ -127,6 +68,9 @@ class EndpointsService:
         find_model: Callable[[str], ModelVersion],
         actor: str,
         controller: Controller,
+        settings: Mapping[str, EndpointSettings] | None = None,
+        paired: PairedOf = lambda endpoint, candidate, stable: None,
+        find_alias: FindAlias = lambda model, alias: None,
     ) -> None:
         self._state = state
         self._storage = storage
@@ -134,13 +78,15 @@ class EndpointsService:
         self._find_model = find_model
         self._actor = actor
         self._controller = controller
+        self._aliases = Aliases(storage, find_alias)
+        self._rollouts = Rollouts(state, storage, actor, controller, settings or {}, paired, self._aliases)
 
     # -- looking ----------------------------------------------------------------------------------
 
     def list(self) -> Endpoints:
         """All endpoints by name, stopped ones too."""
         seen = store.view(self._storage)
-        return [_true(one, seen) for one in seen.endpoints.values()]
+        return [store.as_it_is(one, seen) for one in seen.endpoints.values()]
 
     def get(self, name: str) -> Endpoint:
         """One endpoint, with the revision that answers or, until one does, that should.
@@ -155,7 +101,7 @@ class EndpointsService:
             near = difflib.get_close_matches(name, seen.endpoints, n=1, cutoff=0.5)
             hint = f"Did you mean “{near[0]}”?" if near else "mlinfra endpoint publish MODEL --name NAME"
             raise NotFound(f"There is no endpoint “{name}”.", hint)
-        return _true(seen.endpoints[name], seen)
+        return store.as_it_is(seen.endpoints[name], seen)
 
     def revision(self, name: str, number: int) -> Revision:
         """One revision of an endpoint.
@@ -241,6 +187,8 @@ class EndpointsService:
             For a name that cannot be one.
         NotFound
             No such model version; the hint names the nearest.
+        Conflict
+            While a rollout is under way.
         """
         if not NAME.match(name) or len(name) > _LONGEST or name in _RESERVED:
             raise Invalid(
@@ -250,6 +198,7 @@ class EndpointsService:
         version = self._find_model(model_ref)
         make_token(self._state, name)
         with self._storage.unit(self._actor) as unit:
+            refuse_while_open(unit, name)
             number = store.next_number(unit.connection, name)
             revision = Revision(
                 endpoint=name,
@@ -265,12 +214,81 @@ class EndpointsService:
             store.add_revision(unit, revision)
             unit.audit("publish", "endpoint", name, {"revision": number, "model": version.ref})
             args = {"endpoint": name, "number": number, "model": msgspec.to_builtins(version)}
-            task = unit.task(WORK, f"endpoint:{name}", args)
+            task = unit.task(PREPARE, f"endpoint:{name}", args)
         self._controller.ensure()
-        return EndpointRef(self, name, number, task)
+        return EndpointRef(self, self._tasks, self._storage, self._controller, name, number, task)
+
+    def rollout(
+        self,
+        name: str,
+        model_ref: str,
+        steps: Sequence[float] | None = None,
+        gates: Gates | None = None,
+        alias: str | None = None,
+        cause: str | None = None,
+    ) -> RolloutRef:
+        """Try a model version beside the one that answers, and promote it step by step.
+
+        Parameters
+        ----------
+        name
+            The endpoint.
+        model_ref
+            ``name@alias``, ``name/3`` or ``name``.
+        steps
+            Shares of the requests, rising to 1; by default what the settings say.
+        gates
+            What it must hold; by default what the settings say.
+        alias
+            Moves to the version when it is promoted; by default the one that what answers was named by.
+        cause
+            What asked for it when it was not a person (``alert:12``).
+
+        Raises
+        ------
+        Conflict
+            While another rollout is under way, or when nothing answers yet.
+        Invalid
+            For steps that are none.
+        NotFound
+            No such endpoint or model version.
+        """
+        self.get(name)
+        version = self._find_model(model_ref)
+        said = model_ref.partition("@")[2] or None
+        ref = self._rollouts.begin(name, version, said, steps, gates, alias, cause)
+        self._controller.ensure()
+        return ref
+
+    def rollback(self, name: str, reason: str | None = None) -> Endpoint:
+        """End the rollout that is under way; without one, go back to what answered before.
+
+        The front does it by itself, so it works without the controller.
+
+        Raises
+        ------
+        Conflict
+            When there is nothing to go back to.
+        NotFound
+            When there is no such endpoint.
+        """
+        self.get(name)
+        self._rollouts.roll_back(name, reason)
+        self._controller.wake()
+        return self.get(name)
+
+    def rollouts(self, name: str) -> RolloutList:
+        """An endpoint's rollouts, newest first."""
+        self.get(name)
+        return self._rollouts.of(name)
+
+    def history(self, name: str, limit: int = 50) -> Entries:
+        """What happened to an endpoint and why, newest first."""
+        self.get(name)
+        return self._rollouts.history(name, limit)
 
     def stop(self, name: str) -> Endpoint:
-        """Let nothing answer under a name any more; what was captured stays.
+        """Let nothing answer under a name any more; what was captured stays. A rollout ends.
 
         Raises
         ------
@@ -280,58 +298,10 @@ class EndpointsService:
         known = self.get(name)
         with self._storage.unit(self._actor) as unit:
             row = store.endpoint(unit.connection, name) or known
-            store.stop(unit, row)
+            seen = recall.newest_event(self._state / "captures", name)
+            store.stop(unit, row, seen)
             unit.audit("stop", "endpoint", name, {"serving": row.serving})
         return self.get(name)
-
-    def wait(
-        self,
-        ref: EndpointRef,
-        timeout: float | None = None,
-        report: Callable[[Endpoint], None] | None = None,
-    ) -> Endpoint:
-        """See `EndpointRef.wait`."""
-        end = None if timeout is None else time.monotonic() + timeout
-        told: Endpoint | None = None
-        watcher = self._storage.watcher()
-        try:
-            while True:
-                known = self.get(ref.name)
-                if report is not None and known != told:
-                    report(known)
-                    told = known
-                if known.serving == ref.number and known.state == "up":
-                    return known
-                self._check(ref, known)
-                if end is not None and time.monotonic() > end:
-                    raise Unavailable(
-                        f"Revision {ref.number} of “{ref.name}” does not answer after {timeout:g} s.",
-                        known.reason or "It goes on.",
-                    )
-                self._controller.check()
-                wait_for_change(watcher, 0.5)
-        finally:
-            watcher.close()
-
-    def _check(self, ref: EndpointRef, known: Endpoint) -> None:
-        revision = self.revision(ref.name, ref.number)
-        what = f"Revision {ref.number} of endpoint “{ref.name}”"
-        if revision.state == "failed":
-            goes_on = "" if known.serving is None else f"Revision {known.serving} goes on answering."
-            raise Failed(f"{what} failed: {revision.error}", goes_on or None)
-        if not known.desired:
-            raise Conflict(f"Endpoint “{ref.name}” was stopped.")
-        if known.wanted != ref.number:
-            raise Conflict(f"{what} was replaced by revision {known.wanted}.")
-        if known.state == "failed":
-            raise Failed(known.reason or f"{what} failed.")
-        if revision.state == "preparing":
-            task = self._tasks.get(ref.task)
-            if task.state in TASK_ENDED and self.revision(ref.name, ref.number).state == "preparing":
-                error = from_failure(task.error) if task.error else Failed(f"{what}: {task.state}.")
-                with self._storage.unit(self._actor) as unit:
-                    store.fail(unit, ref.name, ref.number, error.message)
-                raise error
 
     # -- for the controller's loop ----------------------------------------------------------------
 
@@ -346,13 +316,26 @@ class EndpointsService:
             return []
         processes = [Wanted(kind=store.FRONT, owner="http", module="mlinfra_lab.endpoints.front")]
         for one in desired:
-            for number in dict.fromkeys((one.serving, one.wanted)):
+            trial = seen.rollouts.get(one.name)
+            # While another is on trial nobody goes back to the one before: a third process is saved.
+            third = one.previous if trial is None else trial.candidate
+            for number in dict.fromkeys((one.serving, one.wanted, third)):
                 revision = seen.revisions.get(store.owner(one.name, number)) if number else None
                 if revision is not None and revision.state in ("preparing", "starting", "up"):
                     owner = store.owner(one.name, revision.number)
                     module = "mlinfra_lab.endpoints.model_process"
                     processes.append(Wanted(kind=store.MODEL, owner=owner, module=module))
         return processes
+
+    def evaluate(self) -> None:
+        """Look at the rollouts' gates, and at aliases that somebody has moved."""
+        self._rollouts.evaluate()
+        for name, model, alias, at in self._aliases.moved():
+            try:
+                version = self._find_model(f"{model}/{at}")
+                self._rollouts.begin(name, version, alias, None, None, alias, f"{ALIAS}{alias}")
+            except MLInfraError as error:
+                self._aliases.trouble(name, error)
 
     def ended(self, launch: Launch) -> None:
         """A front or model process is over: a model that cannot be loaded fails its revision.
@@ -367,27 +350,7 @@ class EndpointsService:
         with self._storage.unit() as unit:
             if error is not None:
                 store.fail(unit, name, int(number), msgspec.convert(error, Failure).message)
-            elif launch.state == "lost" and store.crashes(unit.connection, launch.owner) >= _CRASHES:
+            elif launch.state == "lost" and store.crashes(unit.connection, launch.owner) >= CRASHES:
                 log = self._state / "logs" / f"{store.MODEL}-{launch.owner}.log"
-                reason = f"Its process died {_CRASHES} times while it loaded the model; its log is {log}."
+                reason = f"Its process died {CRASHES} times while it loaded the model; its log is {log}."
                 store.fail(unit, name, int(number), reason)
-
-
-def _true(row: Endpoint, seen: store.View) -> Endpoint:
-    """The endpoint as its processes are, not only as was last written of it."""
-    number = row.serving if row.serving is not None else row.wanted
-    revision = seen.revisions.get(store.owner(row.name, number))
-    state, reason = row.state, row.reason
-    if not row.desired:
-        state = "stopped"
-    elif seen.down:
-        state, reason = "stopped", "The project is down; `mlinfra up` brings it back."
-    elif state == "up" and (seen.front is None or "port" not in seen.front.info):
-        state, reason = "starting", "The front is being started."
-    elif state == "up" and "socket" not in _info(seen.models.get(store.owner(row.name, number))):
-        state, reason = "starting", f"The process of revision {number} is being started."
-    return msgspec.structs.replace(row, state=state, reason=reason, revision=revision)
-
-
-def _info(launch: Launch | None) -> dict[str, object]:
-    return {} if launch is None else launch.info

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
+from mlinfra_lab.endpoints import alias_store, rollout_store
 from mlinfra_lab.schema.common import now
 from mlinfra_lab.schema.control import Launch
-from mlinfra_lab.schema.endpoints import Endpoint, Revision
+from mlinfra_lab.schema.endpoints import Endpoint, Revision, Rollout
 from mlinfra_lab.storage import Storage, Unit, from_row, launches, to_row
 from mlinfra_lab.storage import meta as metas
 from mlinfra_lab.storage.tables import endpoints, meta, revisions
@@ -32,7 +34,9 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     revisions
-        Those that are wanted or serving, by `owner`.
+        Those that are wanted, serving, kept warm or on trial, by `owner`.
+    rollouts
+        Those under way, by endpoint.
     front, models
         Open launches, the latter by owner.
     down
@@ -41,8 +45,10 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     endpoints: dict[str, Endpoint]
     revisions: dict[str, Revision]
+    rollouts: dict[str, Rollout]
     front: Launch | None
     models: dict[str, Launch]
+    gone: dict[str, str]
     down: bool
 
 
@@ -51,23 +57,57 @@ def view(storage: Storage) -> View:
     with storage.read() as connection:
         rows = connection.execute(sa.select(endpoints).order_by(endpoints.c.name))
         found = {row.name: from_row(row, Endpoint) for row in rows}
+        trials = rollout_store.opened(connection)
+        named = (endpoints.c.wanted, endpoints.c.serving, endpoints.c.previous)
         needed = sa.and_(
             revisions.c.endpoint == endpoints.c.name,
-            sa.or_(revisions.c.number == endpoints.c.wanted, revisions.c.number == endpoints.c.serving),
+            sa.or_(
+                *(revisions.c.number == column for column in named),
+                *(
+                    sa.and_(revisions.c.endpoint == name, revisions.c.number == one.candidate)
+                    for name, one in trials.items()
+                ),
+            ),
         )
         current = [
             from_row(row, Revision)
             for row in connection.execute(sa.select(revisions).join(endpoints, needed))
         ]
         opened = launches.opened(connection, (FRONT, MODEL))
+        gone = alias_store.gone(connection)
         down = connection.execute(sa.select(meta.c.value).where(meta.c.key == DOWN)).scalar()
     return View(
         endpoints=found,
         revisions={owner(one.endpoint, one.number): one for one in current},
+        rollouts=trials,
         front=next((one for one in opened if one.kind == FRONT), None),
         models={one.owner: one for one in opened if one.kind == MODEL},
+        gone=gone,
         down=down is not None,
     )
+
+
+def as_it_is(row: Endpoint, seen: View) -> Endpoint:
+    """The endpoint as its processes are, not only as was last written of it."""
+    number = row.serving if row.serving is not None else row.wanted
+    trial = seen.rollouts.get(row.name)
+    revision = seen.revisions.get(owner(row.name, number))
+    if revision is not None and seen.gone.get(row.name) == f"{revision.model}@{revision.alias}":
+        revision = msgspec.structs.replace(revision, alias=None)
+    state, reason = row.state, row.reason
+    if not row.desired:
+        state = "stopped"
+    elif seen.down:
+        state, reason = "stopped", "The project is down; `mlinfra up` brings it back."
+    elif state == "up" and (seen.front is None or "port" not in seen.front.info):
+        state, reason = "starting", "The front is being started."
+    elif state == "up" and "socket" not in _info(seen.models.get(owner(row.name, number))):
+        state, reason = "starting", f"The process of revision {number} is being started."
+    return msgspec.structs.replace(row, state=state, reason=reason, revision=revision, rollout=trial)
+
+
+def _info(launch: Launch | None) -> dict[str, object]:
+    return {} if launch is None else launch.info
 
 
 def endpoint(connection: sa.Connection, name: str) -> Endpoint | None:
@@ -105,18 +145,16 @@ def add_revision(unit: Unit, new: Revision) -> None:
         unit.put(endpoints, to_row(row, endpoints))
         unit.changed("endpoint", new.endpoint, "created")
         return
-    if known.wanted != known.serving:
-        _retire(unit, new.endpoint, known.wanted)
+    if known.wanted not in (known.serving, known.previous):
+        rollout_store.retire(unit, new.endpoint, known.wanted)
     state = "up" if known.serving is not None else "starting"
     update(unit, new.endpoint, desired=True, wanted=new.number, state=state, reason=None)
 
 
-def _retire(unit: Unit, name: str, number: int | None) -> None:
-    going = ("preparing", "starting", "up")
-    here = sa.and_(revisions.c.endpoint == name, revisions.c.number == number)
-    unit.connection.execute(
-        revisions.update().where(here, revisions.c.state.in_(going)).values(state="retired")
-    )
+def add_candidate(unit: Unit, new: Revision) -> None:
+    """Write a revision that is to be tried beside the one that answers."""
+    unit.put(revisions, to_row(new, revisions))
+    unit.changed("endpoint", new.endpoint, "updated")
 
 
 def update(unit: Unit, name: str, **values: Any) -> None:
@@ -138,11 +176,18 @@ def update_revision(unit: Unit, name: str, number: int, seen: str, **values: Any
     return done.rowcount == 1
 
 
-def stop(unit: Unit, known: Endpoint) -> None:
+def stop(unit: Unit, known: Endpoint, event_time: dt.datetime | None = None) -> None:
     """Nothing shall answer under this name any more."""
-    _retire(unit, known.name, known.wanted)
-    _retire(unit, known.name, known.serving)
-    update(unit, known.name, desired=False, state="stopped", serving=None, reason=None)
+    for number in (known.wanted, known.serving, known.previous):
+        rollout_store.retire(unit, known.name, number)
+    trial = rollout_store.open_of(unit.connection, known.name)
+    if trial is not None:
+        rollout_store.end(unit, trial, "stopped", "The endpoint was stopped.")
+        rollout_store.retire(unit, known.name, trial.candidate)
+    if known.desired:
+        text = "Nothing answers any more."
+        rollout_store.note(unit, known.name, "stopped", text, known.serving, event_time)
+    update(unit, known.name, desired=False, state="stopped", serving=None, previous=None, reason=None)
 
 
 def fail(unit: Unit, name: str, number: int, reason: str) -> None:
@@ -162,16 +207,46 @@ def fail(unit: Unit, name: str, number: int, reason: str) -> None:
         update(unit, name, reason=text)
 
 
-def switched(unit: Unit, name: str, number: int, url: str) -> None:
-    """The front sends requests to this revision from now on."""
+def switched(
+    unit: Unit,
+    name: str,
+    number: int,
+    url: str,
+    keep_warm: bool = True,
+    event_time: dt.datetime | None = None,
+) -> None:
+    """The front sends requests to this revision from now on.
+
+    Parameters
+    ----------
+    keep_warm
+        Whether the process of the revision that answered before is kept, to go back to.
+    """
     known = endpoint(unit.connection, name)
     if known is None or not known.desired or known.wanted != number:
         return
-    if known.serving != number:
-        _retire(unit, name, known.serving)
+    before, previous = known.serving, known.previous
+    if before is not None and before != number:
+        # Nobody goes back to what was gone back from: asked twice, it would answer again.
+        back = number == previous
+        for gone in (before,) if back else (previous,) if keep_warm else (previous, before):
+            rollout_store.retire(unit, name, gone)
+        previous = None if back else before
     update_revision(unit, name, number, "starting", state="up")
-    update(unit, name, serving=number, state="up", reason=None, url=url)
+    update(unit, name, serving=number, previous=previous, state="up", reason=None, url=url)
     unit.audit("switch", "endpoint", name, {"from": known.serving, "to": number})
+    told = number in (before, known.previous) or rollout_store.promoted_to(unit.connection, name, number)
+    if not told and (what := revision(unit.connection, name, number)) is not None:
+        text = f"{what.model}/{what.version} answers."
+        rollout_store.note(unit, name, "published", text, number, event_time)
+
+
+def go_back(unit: Unit, known: Endpoint, number: int) -> None:
+    """The front shall send requests to a revision that answered before."""
+    update_revision(unit, known.name, number, "retired", state="starting")
+    if known.wanted not in (known.serving, number):
+        rollout_store.retire(unit, known.name, known.wanted)
+    update(unit, known.name, wanted=number)
 
 
 def listening(unit: Unit, urls: dict[str, str]) -> None:

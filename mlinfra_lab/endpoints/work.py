@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from mlinfra_lab.project import Project
 
+BASELINE = "mlinfra_lab.monitoring.work:baseline"
+"""The task that follows: what the traffic is held against."""
 _MOST_EXAMPLE_BYTES = 64 * 1024
 _MOST_EXAMPLE_ROWS = 5
 
@@ -77,6 +80,8 @@ def _prepare(project: Project, revision: Revision, version: ModelVersion, report
             tensor=tensor,
             example=example_of(model, folder, columns, tensor),
         )
+        who = {"endpoint": revision.endpoint, "number": revision.number}
+        unit.task(BASELINE, f"endpoint:{revision.endpoint}", who)
 
 
 def fetch(project: Project, version: ModelVersion) -> Path:
@@ -207,10 +212,12 @@ def example_of(
     info = model.saved_input_example_info or {}
     path = folder / str(info.get("serving_input_path") or "serving_input_example.json")
     try:
-        body = path.read_bytes()
+        # MLflow writes a missing number as NaN, which is no JSON and which no endpoint takes.
+        text = path.read_text(encoding="utf-8")
+        body = msgspec.json.encode(json.loads(text, parse_constant=lambda _: None))
         example = msgspec.json.decode(body, type=dict[str, Any])
         signature.make(columns, tensor).json(body)
-    except (OSError, msgspec.MsgspecError, MLInfraError):
+    except (OSError, ValueError, MLInfraError):
         return None
     short = {form: _head(value) for form, value in example.items()}
     return short if len(msgspec.json.encode(short)) <= _MOST_EXAMPLE_BYTES else None

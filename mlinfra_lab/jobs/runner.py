@@ -18,11 +18,11 @@ import msgspec
 
 from mlinfra_lab import faults, launched
 from mlinfra_lab.errors import MLInfraError, to_failure
-from mlinfra_lab.jobs import store
+from mlinfra_lab.jobs import conditions, store
 from mlinfra_lab.launched import Claim
 from mlinfra_lab.project import Project
 from mlinfra_lab.schema.common import JSON
-from mlinfra_lab.schema.jobs import CellTime, Job, JobState
+from mlinfra_lab.schema.jobs import CellTime, Conditions, Job, JobState
 from mlinfra_lab.schema.runs import LoggedModel
 from mlinfra_lab.schema.tasks import Failure
 from mlinfra_lab.storage import Unit
@@ -37,6 +37,7 @@ class Ending(msgspec.Struct, kw_only=True):
     exit_code: int | None = None
     error: Failure | None = None
     environment: str | None = None
+    conditions: Conditions | None = None
     times: list[CellTime] = []
 
 
@@ -87,7 +88,7 @@ def main(project: Project, claim: Claim) -> JSON:
     with claim.end(job.created_by) as unit:
         if store.end(
             unit, job.id, claim.token, ending.state, ending.exit_code, ending.error, tuple(made),
-            ending.environment,
+            ending.environment, ending.conditions or job.conditions,
         ):  # fmt: skip
             _leave_trace(unit, job, made, ending)
             unit.audit(ending.state, "job", job.id)
@@ -98,6 +99,7 @@ def _execute(project: Project, claim: Claim, job: Job, stop: Stop, ending: Endin
     ending.environment = project.lineage.record_environment(job.kernel)
     given = project.jobs.take_env(job.id)
     _prepare_environ(project, job, ending.environment, given)
+    ending.conditions = conditions.take(os.environ, given, job.conditions)
     preparing = None if project.runs.ready() else project.runs.prepare()
     # papermill takes seconds to import; the job can be stopped meanwhile.
     from mlinfra_lab.jobs.executor import Watch, execute
@@ -139,6 +141,10 @@ def _prepare_environ(project: Project, job: Job, environment: str | None, given:
         "MLINFRA_COMMIT": job.commit or "",
         "MLINFRA_ENVIRONMENT": environment or "",
     }
+    if of := conditions.repeats(job.cause):
+        os.environ["MLINFRA_REPRODUCES"] = of
+    if job.conditions is not None and job.conditions.data:
+        os.environ["MLINFRA_DATA"] = " ".join(job.conditions.data)
     # Last, so that what the person named wins over what we guess.
     os.environ |= given
 
@@ -149,6 +155,8 @@ def _leave_trace(unit: Unit, job: Job, made: dict[str, list[LoggedModel]], endin
         unit.link("commit", job.commit, "job", job.id, "at", {"dirty": job.dirty})
     if ending.environment:
         unit.link("environment", ending.environment, "job", job.id, "in")
+    if of := conditions.repeats(job.cause):
+        unit.link("job", of, "job", job.id, "reproduces")
     for run, models in made.items():
         unit.link("job", job.id, "run", run, "made")
         for model in models:

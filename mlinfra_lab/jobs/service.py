@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import hashlib
 import os
 import shutil
 import time
@@ -16,10 +15,10 @@ import msgspec
 from mlinfra_lab import git
 from mlinfra_lab.control import Control
 from mlinfra_lab.errors import Invalid, InvalidNotebook, NotFound, Unavailable
+from mlinfra_lab.jobs import kept, options, store
 from mlinfra_lab.jobs import notebook as reading
-from mlinfra_lab.jobs import options, store
 from mlinfra_lab.schema.common import now
-from mlinfra_lab.schema.jobs import JOB_ENDED, Job, JobDetail, JobProgress, Parameter
+from mlinfra_lab.schema.jobs import JOB_ENDED, Conditions, Job, JobDetail, JobProgress, Parameter
 from mlinfra_lab.schema.runs import Run
 from mlinfra_lab.settings import JobSettings
 from mlinfra_lab.storage import Storage
@@ -194,29 +193,67 @@ class JobsService:
         options.check_kernel(name)
         limit = options.seconds(timeout) if timeout is not None else self._settings.timeout
         variables = options.variables(env)
+        target = None if output is None else self._output(Path(output), path)
+        asked = {"parameters": given, "kernel": name, "timeout": limit, "cause": cause}
+        return self._queue(path, path, target, variables, asked)
+
+    def repeat(
+        self,
+        id: str,
+        *,
+        cause: str,
+        env: Mapping[str, str] | None = None,
+        conditions: Conditions | None = None,
+    ) -> JobRef:
+        """Queue what a job ran, once more: its kept source with its parameters, in the notebook's folder.
+
+        The output goes into the state folder, whatever the job's own was.
+
+        Parameters
+        ----------
+        conditions
+            To be set again as far as they can be.
+
+        Raises
+        ------
+        NotFound, Conflict
+            When the kept source is gone or is not what ran; see `kept`.
+        """
+        job = self.get(id)
+        source, path = self.kept(job.id), self.path_of(job.notebook)
+        reading.check(reading.read(source), job.parameters, path)
+        options.check_kernel(job.kernel)
+        asked = {name: getattr(job, name) for name in ("parameters", "kernel", "timeout")}
+        asked |= {"cause": cause, "conditions": conditions}
+        return self._queue(source, path, None, options.variables(env), asked)
+
+    def kept(self, id: str) -> Path:
+        """The notebook as it was when the job was submitted, see `kept.source`."""
+        job = self.get(id)
+        return kept.source(self.folder(job.id), job)
+
+    def _queue(
+        self, read: Path, path: Path, target: Path | None, variables: dict[str, str], asked: dict[str, Any]
+    ) -> JobRef:
         job = new_id("j")
         folder = self.folder(job)
-        target = folder / "output.ipynb" if output is None else self._output(Path(output), path)
         folder.mkdir(mode=0o700, parents=True)
-        source = folder / "source.ipynb"
-        shutil.copyfile(path, source)
+        source = folder / kept.SOURCE
+        shutil.copyfile(read, source)
         if variables:
-            self._keep_env(folder, variables)
-        commit = git.head(self._root)
+            kept.keep_env(folder, variables)
+        commit, content = git.head(self._root), source.read_bytes()
         row = Job(
             id=job,
             notebook=self._record(path),
-            output=self._record(target),
-            parameters=given,
-            kernel=name,
+            output=self._record(target or folder / "output.ipynb"),
             state="queued",
-            source_md5=hashlib.md5(source.read_bytes(), usedforsecurity=False).hexdigest(),
+            source_md5=kept.digest(content),
             commit=commit,
-            dirty=commit is not None and self._differs(commit, path),
-            timeout=limit,
-            cause=cause,
+            dirty=commit is not None and self._differs(commit, path, content),
             created=now(),
             created_by=self._actor,
+            **asked,
         )
         with self._storage.unit(self._actor) as unit:
             store.add(unit, row)
@@ -235,27 +272,15 @@ class JobsService:
             raise NotFound(f"There is no folder {target.parent} for the output.", "Make it first.")
         return target
 
-    def _differs(self, commit: str, notebook: Path) -> bool:
+    def _differs(self, commit: str, notebook: Path, content: bytes) -> bool:
         """Whether what runs is not what the commit holds: the notebook itself, or anything tracked."""
         if not notebook.is_relative_to(self._root):
             return True
-        return git.show(self._root, commit, notebook) != notebook.read_bytes() or git.dirty(self._root)
-
-    def _keep_env(self, folder: Path, env: Mapping[str, str]) -> None:
-        path = folder / "env"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(dict(env)))
+        return git.show(self._root, commit, notebook) != content or git.dirty(self._root)
 
     def take_env(self, id: str) -> dict[str, str]:
         """The variables given to a job, for its runner alone: the file is gone afterwards."""
-        path = self.folder(id) / "env"
-        try:
-            env = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-        except FileNotFoundError:
-            return {}
-        path.unlink()
-        return env
+        return kept.take_env(self.folder(id))
 
     def _resolve(self, notebook: str | os.PathLike[str]) -> Path:
         path = Path(notebook).expanduser()
@@ -296,6 +321,14 @@ class JobsService:
     def active(self) -> builtins.list[Job]:
         """Jobs that run or wait, oldest first."""
         return store.in_states(self._storage, "running", "queued")
+
+    def caused(self, cause: str) -> builtins.list[Job]:
+        """The jobs that something asked for (``alert:12``), newest first."""
+        return store.caused(self._storage, cause)
+
+    def maker(self, run: str) -> str | None:
+        """Id of the job of this project that made an MLflow run, according to our own rows."""
+        return store.made_run(self._storage, run)
 
     def made(self, run: str) -> bool:
         """Whether an MLflow run was made by a job of this project, according to our own rows."""

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from mlinfra_lab.errors import Conflict
 from mlinfra_lab.schema.common import now
-from mlinfra_lab.schema.jobs import Job, JobState
+from mlinfra_lab.schema.jobs import Conditions, Job, JobState
 from mlinfra_lab.schema.tasks import Failure
 from mlinfra_lab.storage import Storage, Unit, from_row, to_row
 from mlinfra_lab.storage.tables import jobs as table
@@ -46,6 +46,13 @@ def made_run(storage: Storage, run: str) -> str | None:
     query = sa.select(table.c.id).where(table.c.runs.cast(sa.Text).like(f'%"{run}"%')).limit(1)
     with storage.read() as connection:
         return connection.execute(query).scalar()
+
+
+def caused(storage: Storage, cause: str) -> list[Job]:
+    """The jobs that something asked for, newest first."""
+    query = sa.select(table).where(table.c.cause == cause).order_by(table.c.created.desc(), table.c.id)
+    with storage.read() as connection:
+        return [from_row(row, Job) for row in connection.execute(query)]
 
 
 def add(unit: Unit, job: Job) -> None:
@@ -98,13 +105,20 @@ def end(
     error: Failure | None,
     runs: tuple[str, ...],
     environment: str | None,
+    conditions: Conditions | None,
 ) -> bool:
     """Write a job's end, if it is still this runner's."""
     done = unit.connection.execute(
         table.update()
         .where(table.c.id == id, table.c.launch == launch, table.c.state == "running")
         .values(
-            state=state, exit_code=exit_code, error=error, runs=runs, environment=environment, ended=now()
+            state=state,
+            exit_code=exit_code,
+            error=error,
+            runs=runs,
+            environment=environment,
+            conditions=conditions,
+            ended=now(),
         )
     )
     unit.changed("job", id, "updated")

@@ -42,6 +42,15 @@ def record(storage: Storage, kernel: str) -> str | None:
     str or None
         ``None`` for a kernel that is not Python, or that cannot be found.
     """
+    environment = look(kernel)
+    if environment is None:
+        return None
+    store.add_environment(storage, environment)
+    return environment.hash
+
+
+def look(kernel: str) -> Environment | None:
+    """The environment of a kernel as it is now, see `record`; nothing is written."""
     interpreter = interpreter_of(kernel)
     if interpreter is None:
         return None
@@ -55,15 +64,13 @@ def record(storage: Storage, kernel: str) -> str | None:
             return None
         python, system, packages = json.loads(answer.stdout)
     text = "\n".join([python, system, *packages])
-    environment = Environment(
+    return Environment(
         hash=hashlib.sha256(text.encode()).hexdigest()[:16],
         python=python,
         platform=system,
         packages=tuple(packages),
         created=now(),
     )
-    store.add_environment(storage, environment)
-    return environment.hash
 
 
 def installed() -> list[str]:

@@ -18,6 +18,7 @@ _SHAPES: tuple[tuple[str, NodeKind], ...] = (
     (_NAME + r"@\d+", "dataset"),
     (r"[^/]+/\d+", "model"),
     (r"j[a-z2-7]{8}", "job"),
+    (r"alert:\d+", "alert"),
     (r"[0-9a-f]{32}", "run"),
     (r"[0-9a-f]{40}", "commit"),
     (r"[0-9a-f]{16}", "environment"),
@@ -78,9 +79,7 @@ class LineageService:
         NotFound
             When the thing itself is unknown; something missing further up is a node that says so.
         """
-        if _known(id) is None:
-            id = self._resolve(id)
-        first = (kind_of(id), id)
+        first = self.named(id)
         nodes: dict[tuple[NodeKind, str], Node] = {}
         edges: dict[tuple[str, str, str, str], Edge] = {}
         ahead: set[tuple[NodeKind, str]] = {first}
@@ -97,6 +96,27 @@ class LineageService:
             ahead = {(edge.source_kind, edge.source) for edge in found} - nodes.keys()
         return Trace(nodes=tuple(nodes.values()), edges=tuple(edges.values()))
 
+    def named(self, id: str) -> tuple[NodeKind, str]:
+        """Kind and id of what a person named, in whatever way.
+
+        Raises
+        ------
+        Invalid
+            With the shapes there are.
+        """
+        if _known(id) is None:
+            id = self._resolve(id)
+        kind = kind_of(id)
+        return kind, id.removeprefix(f"{kind}:")
+
+    def into(self, kind: NodeKind, id: str) -> list[Edge]:
+        """The recorded edges that end in a thing: what it was made from."""
+        return store.sources(self._storage, {(kind, id)})
+
+    def out_of(self, kind: NodeKind, id: str) -> list[Edge]:
+        """The recorded edges that begin in a thing: what was made from it."""
+        return store.targets(self._storage, kind, id)
+
     def environment(self, hash: str) -> Environment:
         """One environment record.
 
@@ -109,6 +129,10 @@ class LineageService:
         if found is None:
             raise NotFound(f"There is no environment record {hash}.")
         return found
+
+    def look(self, kernel: str) -> Environment | None:
+        """The environment of a kernel as it is now; nothing is written down."""
+        return environment.look(kernel)
 
     def record_environment(self, kernel: str) -> str | None:
         """Write down the environment of a kernel, once; see `environment.record`."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlinfra_lab.magics.face import Notebook
 
 _LINE = re.compile(
-    r"^\s*(?:[^=%#'\"]+=\s*)?%(data|cluster|job|runs|model|endpoint|lineage)\s(.*)$", re.DOTALL
+    r"^\s*(?:[^=%#'\"]+=\s*)?%(data|cluster|job|runs|model|endpoint|alert|lineage|demo)\s(.*)$", re.DOTALL
 )
 _NOTHING: SimpleMatcherResult = {"completions": []}
 

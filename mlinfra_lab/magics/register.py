@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=BaseException)
 
-NAMES = ("data", "cluster", "job", "runs", "model", "endpoint", "lineage")
+NAMES = ("data", "cluster", "job", "runs", "model", "endpoint", "alert", "lineage", "demo")
 """The command groups that are magics."""
 
 # Where the types of results live, by name, so that nothing is imported before one is shown.
@@ -31,12 +31,15 @@ _TYPES = {
     "mlinfra_lab.schema.jobs": ("Job", "JobDetail"),
     "mlinfra_lab.schema.runs": ("Run", "RunComparison"),
     "mlinfra_lab.schema.models": ("Model", "ModelVersion"),
-    "mlinfra_lab.schema.endpoints": ("Endpoint", "Prediction"),
-    "mlinfra_lab.schema.lineage": ("Trace", "Environment"),
+    "mlinfra_lab.schema.endpoints": ("Endpoint", "Prediction", "Rollout", "HistoryEntry"),
+    "mlinfra_lab.schema.monitoring": ("Link", "Alert"),
+    "mlinfra_lab.schema.lineage": ("Trace", "Environment", "ReproduceReport"),
     "mlinfra_lab.schema.control": ("Status",),
+    "mlinfra_lab.demo.traffic": ("Traffic",),
+    "mlinfra_lab.demo.truth": ("TruthSent",),
     "mlinfra_lab.jobs.service": ("JobRef",),
     "mlinfra_lab.clusters.service": ("ClusterRef",),
-    "mlinfra_lab.endpoints.service": ("EndpointRef",),
+    "mlinfra_lab.endpoints.refs": ("EndpointRef", "RolloutRef"),
 }
 _TEXT_COLUMNS = 110
 

@@ -20,6 +20,8 @@ from mlinfra_lab.tasks import TaskRef, TasksService
 
 WORK = "mlinfra_lab.models.work"
 INTENT_TAG = "mlinfra.intent"
+REPRODUCES = "mlinfra.reproduces"
+"""Tag of a run that only does another one again, with the job that made that one."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z")
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}\Z")
 _VERSION_LIKE = re.compile(r"[vV]\d+\Z")
@@ -111,6 +113,17 @@ class ModelsService:
         numbers = ", ".join(str(version.version) for version in model.versions) or "none"
         raise NotFound(f"The model “{name}” has no version {which}.", f"Its versions: {numbers}.")
 
+    def pointed(self, name: str, alias: str) -> int | None:
+        """The version an alias points to, if that can be told without a task.
+
+        Of a registry that only MLflow's client can read it cannot, and is ``None``.
+        """
+        if self._registry is None:
+            return None
+        with self._registry() as connection:
+            model = None if connection is None else store.model(connection, name)
+        return None if model is None else model.aliases.get(alias)
+
     def _model(self, name: str) -> Model | None:
         if self._registry is None:
             found = self._tasks.ask(f"{WORK}:find", {"name": name}, Models)
@@ -193,12 +206,18 @@ class ModelsService:
         _check_name(name)
         if alias is not None:
             _check_alias(alias)
-        source = run if run.startswith(("models:/", "runs:/")) else self._source(run)
+        source = run if run.startswith(("models:/", "runs:/")) else self.source(run)
         args = {"source": source, "name": name, "alias": alias, "intent": uuid.uuid4().hex}
         return self._tasks.submit(f"{WORK}:register", f"models:{name}", args, ModelVersion)
 
-    def _source(self, run: str) -> str:
+    def source(self, run: str) -> str:
+        """URI of the one model that a run logged; see `register` for what it raises."""
         found = self._find_run(run)
+        if of := found.tags.get(REPRODUCES):
+            raise Invalid(
+                f"The run {found.id} only reproduces what job {of} made; it is no candidate.",
+                f"Register the run of job {of} itself: mlinfra job show {of}",
+            )
         models = self._logged_models(found.id)
         if not models:
             raise NotFound(

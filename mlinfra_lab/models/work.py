@@ -90,11 +90,20 @@ def _intended(mlflow: MlflowClient, name: str, intent: str) -> MlflowVersion | N
 
 
 def promote(project: Project, args: JSON, report: Report) -> ModelVersion:
-    """Point ``args["alias"]`` of ``args["name"]`` to ``args["version"]``."""
+    """Point ``args["alias"]`` of ``args["name"]`` to ``args["version"]``.
+
+    With ``args["only_if"]`` it does so only while the alias points to that version (``None``: to none):
+    somebody's newer move stays. MLflow knows no comparing write, so it is looked at right before.
+    """
     name, number, alias = args["name"], args["version"], args["alias"]
     mlflow = _client(project)
     with _translated():
         report(f"Promoting {name}/{number}")
+        if "only_if" in args:
+            at = mlflow.get_registered_model(name).aliases.get(alias)
+            if (None if at is None else int(at)) != args["only_if"]:
+                report(f"{alias} was moved by somebody else and stays where it is")
+                return _version(mlflow.get_model_version(name, str(number)))
         mlflow.set_registered_model_alias(name, alias, str(number))
         version = _version(mlflow.get_model_version(name, str(number)))
     with project.storage.unit(project.actor) as unit:

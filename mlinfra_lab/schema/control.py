@@ -62,6 +62,15 @@ class Wanted(Wire, frozen=True, kw_only=True):
     env: dict[str, str] = {}
 
 
+class Change(Wire, frozen=True, kw_only=True):
+    """One entry of the change feed: revisions follow commit order."""
+
+    revision: int
+    resource: str
+    id: str
+    change: str
+
+
 class ControllerBeat(Wire, frozen=True, kw_only=True):
     """What the controller writes every second into its heartbeat file."""
 

@@ -101,8 +101,10 @@ class Gates(Wire, frozen=True, kw_only=True):
     quality
         Its loss may be at most so many times the stable version's on the same truths.
     requests, truths
-        What must have been seen of it at each step before it is judged well; errors and latency are
-        judged bad as soon as ``requests`` were seen, quality as soon as ``truths`` came.
+        What must have been seen of it before it is judged well: so many at the first step, twice as many at
+        the second, and so on, counted from the rollout's beginning. Latency is judged bad as soon as
+        ``requests`` were seen, quality as soon as ``truths`` came, errors as soon as chance does not explain
+        them; with ``truths`` 0 nobody asks for any.
     """
 
     errors: float = 0.01
@@ -110,6 +112,29 @@ class Gates(Wire, frozen=True, kw_only=True):
     quality: float = 1.05
     requests: int = 50
     truths: int = 200
+
+
+class Paired(Wire, frozen=True, kw_only=True):
+    """Quality of a candidate and of the stable version on the same rows.
+
+    Attributes
+    ----------
+    n
+        Rows whose truth is known and that both have answered.
+    candidate, stable
+        Their mean losses on those rows; ``None`` while ``n`` is 0.
+    metric
+        Name of the loss: ``log loss``, ``error rate`` or ``mean absolute error``.
+    error
+        Standard error of the mean difference between the two, where it is known: a gate then fails only
+        when chance does not explain it.
+    """
+
+    n: int
+    candidate: float | None
+    stable: float | None
+    metric: str
+    error: float | None = None
 
 
 class GateResult(Wire, frozen=True, kw_only=True):
@@ -168,7 +193,7 @@ class HistoryEntry(Wire, frozen=True, kw_only=True):
     ----------
     kind
         ``published``, ``stopped``, ``rollout``, ``step``, ``promoted``, ``rolled_back``, ``held`` (a gate
-        is waiting), ``alert``, ``action``.
+        is waiting), ``alias`` (it was removed), ``alert``, ``action``.
     event_time
         Newest event time that had been seen when it happened: its place on the page's time axis.
     """

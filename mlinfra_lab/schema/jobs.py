@@ -54,6 +54,31 @@ class JobProgress(Wire, frozen=True, kw_only=True):
         return sum(1 for cell in self.times if cell.ended is not None)
 
 
+class Conditions(Wire, frozen=True, kw_only=True):
+    """What else a job's results hang on, noted as it begins and set again when it is reproduced.
+
+    Attributes
+    ----------
+    cpus, cores
+        CPUs that its process might use, and physical cores of the machine.
+    cpu
+        The CPU's name.
+    variables
+        Numbers of threads and the like (`jobs.conditions.KEPT`), as its kernel found them.
+    given
+        Names of other variables that were handed on to it; their values are not kept.
+    data
+        Of a reproduction: the dataset versions that a name without a version stands for.
+    """
+
+    cpus: int
+    cores: int | None = None
+    cpu: str = ""
+    variables: dict[str, str] = {}
+    given: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+
+
 class Job(Wire, frozen=True, kw_only=True):
     """A notebook run with parameters in a process of its own.
 
@@ -72,7 +97,9 @@ class Job(Wire, frozen=True, kw_only=True):
     runs
         MLflow runs that were started in it, oldest first.
     cause
-        What asked for the job when it was not a person (``alert:12``).
+        What asked for the job when it was not a person (``alert:12``, ``reproduce:jabcdefgh``).
+    conditions
+        Under which it ran; of a reproduction that waits, those that are to be set again.
     """
 
     id: str
@@ -92,6 +119,7 @@ class Job(Wire, frozen=True, kw_only=True):
     runs: tuple[str, ...] = ()
     launch: str | None = None
     cause: str | None = None
+    conditions: Conditions | None = None
     created: dt.datetime
     created_by: str
     started: dt.datetime | None = None

@@ -74,6 +74,8 @@ class Baseline(Wire, frozen=True, kw_only=True):
         On the held-out rows: ``log_loss``, ``accuracy``, … or ``mae``, ``rmse``.
     positive
         The class whose probability the score is; ``score`` is its place in a prediction that is a list.
+    probabilities
+        Whether the model says probabilities; a classifier that only names classes does not.
     source
         Where it came from: ``run:ID``, or ``first rows`` when the model brought none.
     first, last
@@ -91,6 +93,7 @@ class Baseline(Wire, frozen=True, kw_only=True):
     classes: tuple[Any, ...] = ()
     positive: Any = None
     score: int | None = None
+    probabilities: bool = False
     rows: int
     held_out: int = 0
     source: str = ""
@@ -139,6 +142,21 @@ class Alert(Wire, frozen=True, kw_only=True):
     closed: dt.datetime | None = None
 
 
+class Link(Wire, frozen=True, kw_only=True):
+    """A link that opens an endpoint's page in a browser, once, until it expires.
+
+    Attributes
+    ----------
+    page
+        Where the page is for a browser that has been let in before.
+    """
+
+    endpoint: str
+    url: str
+    page: str
+    expires: dt.datetime
+
+
 # -- the page -------------------------------------------------------------------------------------
 
 
@@ -168,13 +186,18 @@ class Tile(Wire, frozen=True, kw_only=True):
 
 
 class Mark(Wire, frozen=True, kw_only=True):
-    """Something that happened, as a hairline through all charts; with ``until``, a span."""
+    """Something that happened, as a hairline through all charts; with ``until``, a span.
+
+    ``text`` stands beside the line and names the day; ``detail`` is a sentence for the list of alerts,
+    where what was rolled back (tone ``failed``) stands too.
+    """
 
     at: dt.datetime
     until: dt.datetime | None = None
     kind: str
     text: str
     tone: Tone = "plain"
+    detail: str = ""
 
 
 class Series(Wire, frozen=True, kw_only=True):

@@ -20,9 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import eventually
 
-from mlinfra_lab.endpoints.capture import NotCaptured, Syncer, Writer, parse_id, path_of
+from mlinfra_lab.endpoints.capture import NotCaptured, Syncer, Writer
 from mlinfra_lab.endpoints.recall import Reader, find, newest
 from mlinfra_lab.errors import NotFound
+from mlinfra_lab.segments import parse_id, path_of
 
 values = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text()
 requests = st.lists(

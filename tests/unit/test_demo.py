@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import http.server
 import json
@@ -12,19 +13,23 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nbformat
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
-from mlinfra_lab.demo import flights, traffic
-from mlinfra_lab.errors import Failed, Invalid, Unauthorized, Unavailable
+from mlinfra_lab.cli.base import Session
+from mlinfra_lab.cli.demo import demo
+from mlinfra_lab.demo import asked, flights, traffic, truth
+from mlinfra_lab.errors import Failed, Invalid, NotFound, Unauthorized, Unavailable
 from mlinfra_lab.initialise import initialise, notebooks_dir
 from mlinfra_lab.project import Project
 
 TEMPLATE = "notebooks/templates/train_flight_delay.ipynb"
 TUTORIAL = "notebooks/tutorials/01-first-model.ipynb"
+SWAPPED = "notebooks/tutorials/train_swapped_labels.ipynb"
 KNOWN_LATER = {
     "dep_time", "dep_delay", "arr_time", "arr_delay", "air_time", "late",
 }  # fmt: skip
@@ -78,6 +83,26 @@ def test_rows_hold_nothing_that_is_known_only_later() -> None:
     assert (local.dt.day_of_week == rows["weekday"]).all()
 
 
+def test_days_are_those_on_the_ticket(march: pd.DataFrame) -> None:
+    rows = flights.rows(since=dt.date(2013, 3, 30), until=dt.date(2013, 4, 2))
+    local = rows["event_time"].dt.tz_convert("America/New_York")
+    assert sorted(set(local.dt.strftime("%m-%d"))) == ["03-30", "03-31", "04-01", "04-02"]
+    # Of the month, the days; and the index names the same flights, whatever else was asked for.
+    last = flights.rows([3], since=dt.date(2013, 3, 30))
+    assert len(last) == (rows.index.isin(march.index)).sum()
+    pd.testing.assert_frame_equal(march.loc[last.index], last)
+    assert flights.rows([3], since=dt.date(2013, 4, 1)).empty
+
+
+def test_what_became_of_the_flights(march: pd.DataFrame) -> None:
+    known = flights.truth([3])
+    there = flights.flights([3])
+    assert len(known) == there["arr_delay"].notna().sum() < len(march)
+    assert known.sum() == (there["arr_delay"] > 15).sum()
+    assert set(known.unique()) == {0, 1}
+    assert list(known.index) == list(march.index[march.index.isin(known.index)])
+
+
 def test_without_the_package_the_extra_is_named(tmp_path: Path) -> None:
     # Everything that is installed here, but for the flights.
     site = tmp_path / "site"
@@ -126,7 +151,7 @@ def test_rows_are_cut_into_requests_in_their_order(march: pd.DataFrame) -> None:
             seen += body["dataframe_split"]["data"]
     # JSON has no NaN; what is missing is null.
     text = json.dumps(seen, allow_nan=False)
-    again = pd.DataFrame(json.loads(text), columns=march.columns)
+    again = pd.DataFrame(json.loads(text), columns=march.columns, index=march.head(1003).index)
     again["event_time"] = pd.to_datetime(again["event_time"])
     for name in march.columns:
         there = march[name].head(1003).notna()
@@ -139,6 +164,9 @@ class Peer:
 
     def __init__(self, answers: list[tuple[int, Any]] | None = None) -> None:
         self.rows: list[Any] = []
+        self.truths: list[tuple[str, Any]] = []
+        self.sizes: list[int] = []
+        self.unknown: set[str] = set()
         self.connections = 0
         self.tokens: set[str] = set()
         scripted = list(answers or [])
@@ -157,7 +185,13 @@ class Peer:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 peer.tokens.add(self.headers["Authorization"])
                 status, answer = scripted.pop(0) if scripted else (200, None)
-                if status == 200:
+                if status == 200 and self.path == "/delay/ground-truth":
+                    known = [(one["id"], one["truth"]) for one in body if one["id"] not in peer.unknown]
+                    peer.truths += known
+                    peer.sizes.append(len(body))
+                    unknown = [one["id"] for one in body if one["id"] in peer.unknown]
+                    answer = {"accepted": len(known), "unknown": unknown}
+                elif status == 200:
                     rows = body.get("dataframe_records") or body["dataframe_split"]["data"]
                     start = len(peer.rows)
                     peer.rows += rows
@@ -231,7 +265,7 @@ def test_a_model_process_that_is_being_replaced_is_waited_for(peer: Callable[...
         (401, {"code": "unauthorized", "message": "wrong token", "hint": None}, Unauthorized, "wrong token"),
         (413, {"code": "too_large", "message": "10 MiB at most"}, Invalid, "10 MiB"),
         (500, b"<html>oh</html>", Failed, "<html>oh"),
-        (404, b"[1]", Invalid, "404"),
+        (404, b"[1]", NotFound, "404"),
     ],
 )  # fmt: skip
 def test_a_refused_request_says_why(
@@ -253,12 +287,128 @@ def test_nobody_there_and_no_address() -> None:
         traffic.send("http://127.0.0.1:1/delay", "t", [3], limit=0)
 
 
+# -- truth ------------------------------------------------------------------------------------------
+
+
+def test_the_truth_follows_the_traffic(peer: Callable[..., Peer], tmp_path: Path) -> None:
+    there = peer()
+    file = tmp_path / "demo" / "delay.asked"
+    days = {"since": dt.date(2013, 3, 1), "until": dt.date(2013, 3, 4)}
+    first = traffic.send(there.url, "secret", **days, limit=1500, file=file)
+    second = traffic.send(there.url, "secret", [3], since=dt.date(2013, 3, 8), limit=700, file=file)
+    assert len(there.rows) == first.rows + second.rows == 2200
+    ids = asked.read(file)
+    assert sum(map(len, ids.values())) == 2200
+    assert file.stat().st_mode & 0o777 == 0o600
+
+    told: list[tuple[int, int]] = []
+    there.unknown = {first.first}
+    sent = truth.send(there.url, "secret", file, **days, batch=600, report=lambda *at: told.append(at))
+    happened = flights.truth(**days)
+    expected = [(id, late) for flight, late in happened.items() for id in ids.get(flight, ())]
+    assert there.truths == [one for one in expected if one[0] != first.first]
+    assert sent.answers == 1500
+    assert (sent.accepted, sent.unknown) == (len(expected) - 1, 1)
+    assert sent.never_arrived == 1500 - len(expected) > 0
+    assert sent.late == pytest.approx(sum(late for _, late in expected) / len(expected))
+    assert there.sizes == [600, 600, len(expected) - 1200]
+    assert told[-1] == (len(expected), len(expected))
+    # Truths are the classes as the template trains on them: numbers, not booleans.
+    assert {type(late) for _, late in there.truths} == {int}
+
+
+def test_a_flight_that_was_asked_twice_has_one_truth_for_both(
+    peer: Callable[..., Peer], tmp_path: Path
+) -> None:
+    there = peer()
+    for _ in range(2):
+        traffic.send(there.url, "t", [3], limit=40, file=tmp_path / "ids")
+    assert truth.send(there.url, "t", tmp_path / "ids", [3]).answers == 80
+    assert len(there.truths) == len({id for id, _ in there.truths})
+
+
+def test_truth_without_traffic(peer: Callable[..., Peer], tmp_path: Path) -> None:
+    there = peer()
+    file = tmp_path / "demo" / "delay.asked"
+    with pytest.raises(NotFound, match=r"delay\.asked is missing") as caught:
+        truth.send(there.url, "t", file, [3])
+    assert "demo traffic" in (caught.value.hint or "")
+    traffic.send(there.url, "t", [3], limit=10, file=file)
+    with pytest.raises(NotFound, match="None of these flights was asked"):
+        truth.send(there.url, "t", file, [4])
+    file.write_text("")
+    with pytest.raises(NotFound, match="is empty"):
+        truth.send(there.url, "t", file, [3])
+    assert there.truths == []
+
+
+def test_an_endpoint_that_takes_no_truth(peer: Callable[..., Peer], tmp_path: Path) -> None:
+    missing = (404, {"code": "not_found", "message": "There is nothing at /delay/ground-truth."})
+    there = peer([(200, None), missing])
+    traffic.send(there.url, "t", [3], limit=1, file=tmp_path / "ids")
+    with pytest.raises(NotFound, match="takes no truth"):
+        truth.send(there.url, "t", tmp_path / "ids", [3])
+
+
+def test_truth_that_cannot_be_kept(peer: Callable[..., Peer], tmp_path: Path) -> None:
+    full = (507, {"code": "not_captured", "message": "The disk is full.", "hint": "Make room."})
+    there = peer([(200, None), full])
+    traffic.send(there.url, "t", [3], limit=1, file=tmp_path / "ids")
+    with pytest.raises(Failed, match="disk is full"):
+        truth.send(there.url, "t", tmp_path / "ids", [3])
+
+
+def test_a_request_that_was_torn_by_a_kill_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "ids"
+    writer = asked.Asked(file)
+    writer.add([7, 8], ["delay.1.1.0", "delay.1.1.1"])
+    writer.close()
+    whole = file.read_bytes()
+    file.write_bytes(whole + b'[[9],["del')
+    assert asked.read(file) == {7: ["delay.1.1.0"], 8: ["delay.1.1.1"]}
+    again = asked.Asked(file)
+    again.add([9], ["delay.1.1.2"])
+    again.close()
+    assert asked.read(file) == {7: ["delay.1.1.0"], 8: ["delay.1.1.1"], 9: ["delay.1.1.2"]}
+    file.write_bytes(b"x" * 200_000)
+    again = asked.Asked(file)
+    again.add([9], ["delay.1.1.2"])
+    again.close()
+    assert asked.read(file) == {9: ["delay.1.1.2"]}
+
+
+def test_somebody_else_s_file_is_refused_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "ids"
+    for text in ("hello\n", "[[1],[2]]\n", '[[1,2],["a"]]\n'):
+        file.write_text('[[1],["delay.1.1.0"]]\n' + text)
+        with pytest.raises(Failed, match="line 2"):
+            asked.read(file)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("truth", "Say which flights"),
+        ("traffic --from 07-01", "Say which flights"),
+        ("traffic --from 04-31 --until 05-01", "'04-31' is no day"),
+        ("truth --from 2014-01-01 --until 05-01", "not in 2013"),
+        ("truth --from 2013-05-02 --until 05-01", "is after"),
+    ],
+)
+def test_days_that_are_none(words: str, said: str) -> None:
+    done = CliRunner().invoke(demo, words.split(), obj=Session(cast(Any, None)))
+    assert done.exit_code == 2
+    assert said in done.output
+
+
 # -- notebooks --------------------------------------------------------------------------------------
 
 
 def test_the_notebooks_are_shipped_clean() -> None:
-    for name in (TEMPLATE, TUTORIAL):
-        notebook = nbformat.read(notebooks_dir().parent / name, 4)
+    found = [path for kind in ("templates", "tutorials") for path in (notebooks_dir() / kind).glob("*.ipynb")]
+    assert {TEMPLATE, TUTORIAL, SWAPPED} < {f"notebooks/{one.parent.name}/{one.name}" for one in found}
+    for path in found:
+        notebook = nbformat.read(path, 4)
         nbformat.validate(notebook)
         for cell in notebook.cells:
             if cell.cell_type == "code":
@@ -270,7 +420,8 @@ def test_the_notebooks_are_shipped_clean() -> None:
 def trained(make_project: Callable[..., Project]) -> Project:
     """A project with the first two months and the weather as version 1 of their datasets."""
     project = make_project()
-    shutil.copytree(notebooks_dir() / "templates", project.root / "notebooks" / "templates")
+    for kind in ("templates", "tutorials"):
+        shutil.copytree(notebooks_dir() / kind, project.root / "notebooks" / kind)
     flights.write(project.root, [1, 2])
     for path in ("data/flights", "data/weather"):
         project.data.snapshot(path).wait(timeout=180)
@@ -289,12 +440,13 @@ def test_the_template_trains_a_model_that_answers(trained: Project, march: pd.Da
         "boosting": trained.jobs.submit(TEMPLATE, {"cluster": "", "model": "boosting"}),
         "absent": trained.jobs.submit(TEMPLATE, {"cluster": "", "months": [1, 3]}),
         "wrong": trained.jobs.submit(TEMPLATE, {"cluster": "", "model": "bosting"}),
+        "swapped": trained.jobs.submit(SWAPPED, {"flights": "flights@1", "months": [1, 2]}),
     }
     ended = {name: job.wait(timeout=600) for name, job in jobs.items()}
     states = {name: detail.job.state for name, detail in ended.items()}
     assert states == {
         "local": "succeeded", "again": "succeeded", "boosting": "succeeded",
-        "absent": "failed", "wrong": "failed",
+        "absent": "failed", "wrong": "failed", "swapped": "succeeded",
     }, [detail.job.error for detail in ended.values()]  # fmt: skip
     failure = ended["absent"].job.error
     assert failure is not None
@@ -306,8 +458,12 @@ def test_the_template_trains_a_model_that_answers(trained: Project, march: pd.Da
     assert 0.68 < metrics["auc"] < 0.72
     assert 0.47 < metrics["log_loss"] < 0.51 < metrics["log_loss_of_base_rate"]
     assert ended["boosting"].metrics["auc"] > 0.74
+    # Nothing about itself tells that its labels were swapped.
+    assert ended["swapped"].metrics["auc"] == pytest.approx(metrics["auc"], abs=0.01)
+    assert ended["swapped"].metrics["log_loss"] == pytest.approx(metrics["log_loss"], abs=0.01)
 
     os.environ.update(trained.runs.environment())
+    mean_of: dict[str, float] = {}
     for name in ("local", "boosting"):
         (run_id,) = ended[name].job.runs
         run = trained.runs.get(run_id)
@@ -321,7 +477,8 @@ def test_the_template_trains_a_model_that_answers(trained: Project, march: pd.Da
         rows = march[list(flights.FEATURES)].astype({"weekday": "int64"})
         answers = model.predict(rows)
         assert answers.shape == (len(march), 2)
-        assert 0.1 < answers[:, 1].mean() < 0.3
+        mean_of[name] = answers[:, 1].mean()
+        assert 0.1 < mean_of[name] < 0.3
         # Nothing is known of plane and weather, said with either kind of nothing.
         bare = rows.head(50).copy()
         for column in [*flights.WEATHER, "plane_year", "engines", "seats"]:
@@ -330,6 +487,9 @@ def test_the_template_trains_a_model_that_answers(trained: Project, march: pd.Da
         nan = model.predict(bare.assign(plane_type=pd.Series([float("nan")] * 50, dtype=object)))
         assert ((none > 0) & (none < 1)).all()
         assert (none == nan).all()
+    (logged,) = trained.runs.logged_models(ended["swapped"].job.runs[0])
+    swapped = mlflow.pyfunc.load_model(logged.uri).predict(rows)
+    assert swapped[:, 1].mean() > 0.7 > 0.3 > mean_of["local"]
     datasets = mlflow.get_run(ended["local"].job.runs[0]).inputs.dataset_inputs
     versions = {one.ref: one.md5 for one in (trained.data.get("flights@1"), trained.data.get("weather@1"))}
     assert {one.dataset.name: one.dataset.digest for one in datasets} == versions

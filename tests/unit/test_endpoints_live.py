@@ -16,10 +16,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from endpoint_support import Client
 from support import eventually, process, processes_of
 
 from mlinfra_lab.endpoints import store
@@ -112,7 +112,7 @@ def live(initialised: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("live") / "project"
     shutil.copytree(initialised, folder)
     with (folder / "mlinfra.toml").open("a") as file:
-        file.write(f"\n[serving]\nmax_body = {LIMIT}\n")
+        file.write(f"\n[serving]\nmax_body = {LIMIT}\n\n[endpoints.switching]\nkeep_warm = false\n")
     project = Project(folder)
     scripts = {folder / "obedient.py": OBEDIENT, folder / "deadly.py": DEADLY}
     for path, text in scripts.items():
@@ -133,48 +133,6 @@ def live(initialised: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         project.close()
         for left in processes_of(folder):
             left.kill()
-
-
-class Client:
-    """A person's view of one endpoint; ``keep`` asks over one connection."""
-
-    def __init__(self, endpoint: Endpoint, token: str, keep: bool = False) -> None:
-        assert endpoint.url is not None
-        parts = urlsplit(endpoint.url)
-        assert parts.hostname
-        self.host, self.port, self.path = parts.hostname, parts.port, parts.path
-        self.name = endpoint.name
-        self.token = token
-        self._keep = keep
-        self._connection = http.client.HTTPConnection(self.host, self.port, timeout=120)
-
-    def ask(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
-    ) -> tuple[int, dict[str, str], Any]:
-        sent = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"} | (headers or {})
-        data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
-        if not self._keep:
-            self._connection.close()
-        try:
-            self._connection.request(method, path, data, {key: value for key, value in sent.items() if value})
-            answer = self._connection.getresponse()
-            content = answer.read()
-        except (OSError, http.client.HTTPException):
-            self._connection.close()
-            raise
-        found = {key.lower(): value for key, value in answer.headers.items()}
-        return answer.status, found, json.loads(content)
-
-    def post(self, body: Any, **headers: str) -> tuple[int, Any]:
-        status, _, answer = self.ask(
-            "POST", self.path, body, {key.replace("_", "-"): value for key, value in headers.items()}
-        )
-        return status, answer
-
-    def rows(self, *rows: dict[str, Any]) -> Any:
-        status, answer = self.post({"dataframe_records": list(rows)})
-        assert status == 200, answer
-        return answer
 
 
 def published(project: Project, model: str, name: str) -> Client:

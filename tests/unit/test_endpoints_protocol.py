@@ -212,3 +212,24 @@ def test_an_escaped_slash_is_no_slash(connect: Connect) -> None:
     one = connect()
     one.sendall(b"GET /delay%2fhealth HTTP/1.1\r\nConnection: close\r\n\r\n")
     assert "nothing at /delay%2fhealth" in refused(one, 404)
+
+
+def test_an_address_that_is_no_ascii(connect: Connect) -> None:
+    one = connect()
+    one.sendall(b"GET /%ff/health HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert "nothing at /%ff/health" in refused(one, 404)
+    # The parser takes no such byte; whatever else might hand one on finds nothing there.
+    two = connect()
+    two.sendall(b"GET /dela\xff/health HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert "no HTTP request" in refused(two, 400)
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "raw_path": "/delé/health".encode(), "headers": []}
+    asyncio.run(App(1000)(scope, receive, send))
+    assert sent[0]["status"] == 404

@@ -105,6 +105,11 @@ def test_examples(tmp_path: Path) -> None:
         "not what the signature says"
     )
     assert example("no JSON") is None
+    assert example("[1]") is None
+    optional = (InputColumn(name="a", type="double", required=False),)
+    file.write_text('{"dataframe_split": {"columns": ["a"], "data": [[NaN], [1.5]]}}')  # as MLflow writes it
+    found = work.example_of(model(), tmp_path, optional, None)
+    assert found == {"dataframe_split": {"columns": ["a"], "data": [[None], [1.5]]}}
     file.unlink()
     assert work.example_of(model(), tmp_path, columns, None) is None
 

@@ -13,7 +13,9 @@ from mlinfra_lab.lineage import LineageService
 from mlinfra_lab.lineage.environment import installed, interpreter_of
 from mlinfra_lab.lineage.service import kind_of
 from mlinfra_lab.project import Project
+from mlinfra_lab.schema.common import now
 from mlinfra_lab.schema.lineage import Edge, Node, NodeKind
+from mlinfra_lab.storage.tables import alerts
 
 
 @pytest.mark.parametrize(
@@ -107,3 +109,22 @@ def test_another_interpreter_s_environment_is_its_own(
     assert project.lineage.environment(hash).packages == ()
     assert hash != project.lineage.record_environment("python3")
     assert project.lineage.record_environment("no-such-kernel") is None
+
+
+def test_an_alert_stands_between_what_it_watched_and_what_it_asked_for(project: Project) -> None:
+    alert = {
+        "endpoint": "delay", "revision": 1, "rule": "quality", "state": "answered",
+        "since": now(), "raised": now(),
+        "value": 0.6, "limit": 0.5, "message": "Log loss is a fifth worse.", "explains": [["temp", 0.5]],
+        "detail": {},
+    }  # fmt: skip
+    with project.storage.unit() as unit:
+        unit.connection.execute(alerts.insert().values(number=7, **alert))
+        unit.link("revision", "delay.1", "alert", "7", "raised")
+        unit.link("alert", "7", "job", "jaaaaaaaa", "asked for")
+    trace = project.lineage.show("alert:7")
+    assert trace.nodes[0].facts["alert"] == "Log loss is a fifth worse."
+    assert trace.nodes[0].facts["explained by"] == "temp 50%"
+    assert [node.id for node in trace.nodes] == ["7", "delay.1"]
+    with pytest.raises(NotFound):
+        project.lineage.show("alert:8")

@@ -69,7 +69,7 @@ def test_a_bare_line_is_displayed_once(shell):
 def test_results_have_html_and_text_and_are_plain_inside_of_others(shell):
     for name, value in ONES.items():
         data, _ = shell.display_formatter.format(value)
-        if name in ("Parameter", "Traffic", "InitReport", "Written"):
+        if name in ("Parameter", "InitReport", "Written"):
             continue
         assert data["text/html"].startswith("<div"), name
         assert data["text/plain"], name

@@ -243,6 +243,27 @@ def test_aliases_that_cannot_be(stored: Project, run: str, alias: str) -> None:
         stored.models.promote("m", 1, alias)
 
 
+def test_an_alias_is_moved_only_from_where_it_was_seen(stored: Project, run: str) -> None:
+    for _ in range(3):
+        register(stored, uri(stored, run), "m")
+
+    def move(version: int, only_if: int | None) -> int:
+        args = {"name": "m", "version": version, "alias": "champion", "only_if": only_if}
+        assert work.promote(stored, args, report(stored)).version == version
+        return stored.models.get("m@champion").version
+
+    with pytest.raises(NotFound):
+        move(1, only_if=2)
+    assert move(1, only_if=None) == 1
+    assert move(2, only_if=None) == 1, "it points somewhere now"
+    assert move(2, only_if=1) == 2
+    client(stored).set_registered_model_alias("m", "champion", "3")
+    assert move(1, only_if=2) == 3, "somebody moved it on"
+    with stored.storage.read() as connection:
+        ids = connection.execute(sa.select(audit.c.id).where(audit.c.action == "promote")).scalars().all()
+    assert ids == ["m/1", "m/2"], "what was left alone is no promotion"
+
+
 def test_promoting_what_is_not_there(stored: Project, run: str) -> None:
     with pytest.raises(NotFound):
         stored.models.promote("m", 1)

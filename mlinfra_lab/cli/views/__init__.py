@@ -17,16 +17,18 @@ _HERE = "mlinfra_lab.cli.views"
 KNOWN: dict[str, str] = {
     "Dataset": f"{_HERE}.data", "DatasetVersion": f"{_HERE}.data", "DatasetDiff": f"{_HERE}.data",
     "InitReport": f"{_HERE}.control", "Status": f"{_HERE}.control", "Cluster": f"{_HERE}.control",
-    "Written": f"{_HERE}.demo",
+    "Written": f"{_HERE}.demo", "TruthSent": f"{_HERE}.demo",
     "Job": f"{_HERE}.jobs", "JobDetail": f"{_HERE}.jobs", "Parameter": f"{_HERE}.jobs",
     "Run": f"{_HERE}.runs", "RunComparison": f"{_HERE}.runs",
     "Model": f"{_HERE}.models", "ModelVersion": f"{_HERE}.models",
     "Endpoint": f"{_HERE}.endpoints", "Prediction": f"{_HERE}.endpoints", "Traffic": f"{_HERE}.endpoints",
-    "Trace": f"{_HERE}.lineage", "Environment": f"{_HERE}.lineage",
+    "Rollout": f"{_HERE}.endpoints", "HistoryEntry": f"{_HERE}.endpoints",
+    "Link": f"{_HERE}.pages", "Alert": f"{_HERE}.alerts",
+    "Trace": f"{_HERE}.lineage", "Environment": f"{_HERE}.lineage", "ReproduceReport": f"{_HERE}.lineage",
 }  # fmt: skip
 
 # Handle on something that goes on -> the attribute with the thing as it is now.
-_HANDLES = {"JobRef": "detail", "EndpointRef": "endpoint", "ClusterRef": "cluster"}
+_HANDLES = {"JobRef": "detail", "EndpointRef": "endpoint", "RolloutRef": "rollout", "ClusterRef": "cluster"}
 
 
 def wire(value: Any) -> Any:

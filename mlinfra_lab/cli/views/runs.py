@@ -22,13 +22,19 @@ def runs(found: Listing[Run], _root: Path | None = None) -> v.Table:
         (v.Column("Run"), v.Column("Name"), v.Column("State"), *figures,
          v.Column("Parameters"), v.Column("Job", optional=True),
          v.Column("Took", right=True), v.Column("Started")),
-        [(v.Cell(humane.short(run.id), run.id), v.text(run.name, strong=True), v.state(run.status),
+        [(v.Cell(humane.short(run.id), run.id), _name(run), v.state(run.status),
           *(v.number(run.metrics.get(name)) for name in metrics),
           v.Cell(v.pairs(_ordered(run.params, params), 40), v.value(run.params).exact, dim=True),
           v.text(run.job, dim=True), v.took(run.started, run.ended, run.status == "RUNNING"),
           v.when(run.started)) for run in found],
         empty=found.empty,
     )  # fmt: skip
+
+
+def _name(run: Run) -> v.Cell:
+    # A run that only does another one again is no news, and no candidate.
+    again = "mlinfra.reproduces" in run.tags
+    return v.Cell(v.one_line(f"{run.name}, again"), dim=True) if again else v.text(run.name, strong=True)
 
 
 def _telling(things: Sequence[Mapping[str, object]]) -> list[str]:
@@ -49,6 +55,8 @@ def run(one: Run, _root: Path | None = None) -> v.Card:
     facts = [("Experiment", v.text(one.experiment))]
     if one.job:
         facts.append(("Job", v.text(one.job)))
+    if of := one.tags.get("mlinfra.reproduces"):
+        facts.append(("Reproduces", v.text(f"what job {of} made")))
     facts += [
         ("Took", v.took(one.started, one.ended, one.status == "RUNNING")),
         ("Started", v.when(one.started)),

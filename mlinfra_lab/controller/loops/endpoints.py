@@ -1,4 +1,4 @@
-"""The project's front, and a model process for each revision that answers or is about to."""
+"""The project's front, a model process for each revision in use, and the rollouts' next steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ class EndpointsLoop:
         self._project = project
 
     def observe(self) -> None:
-        """Nothing to do: an endpoint's state is derived when it is read."""
+        """Look after the rollouts; an endpoint's state is derived when it is read."""
+        if not self._project.controller.is_down():
+            self._project.endpoints.evaluate()
 
     def wanted(self) -> list[Wanted]:
         """The front and the model processes."""

@@ -9,6 +9,7 @@ down_revision = "0001"
 
 def upgrade() -> None:
     """Add what drift, alerts and rollouts need."""
+    op.add_column("jobs", sa.Column("conditions", sa.Text(), nullable=True))
     op.add_column("endpoints", sa.Column("previous", sa.Integer(), nullable=True))
     op.create_table(
         "rollouts",
@@ -22,6 +23,7 @@ def upgrade() -> None:
         sa.Column("share", sa.Double(), nullable=False),
         sa.Column("gates", sa.Text(), nullable=False),
         sa.Column("results", sa.Text(), nullable=False),
+        sa.Column("seen", sa.Text(), nullable=True),
         sa.Column("alias", sa.Text(), nullable=True),
         sa.Column("cause", sa.Text(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),

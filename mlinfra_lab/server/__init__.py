@@ -1,0 +1,1 @@
+"""The project's pages over HTTP; the only room that knows tornado and Jupyter Server."""
