@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import nbformat
 import pandas as pd
 import pytest
-from click.testing import CliRunner
+from demo_support import Peer, peer
 
-from mlinfra_lab.cli.base import Session
-from mlinfra_lab.cli.demo import demo
-from mlinfra_lab.demo import asked, flights, traffic, truth
+from mlinfra_lab.demo import flights, traffic
 from mlinfra_lab.errors import Failed, Invalid, NotFound, Unauthorized, Unavailable
 from mlinfra_lab.initialise import initialise, notebooks_dir
 from mlinfra_lab.project import Project
+
+__all__ = ["peer"]
 
 TEMPLATE = "notebooks/templates/train_flight_delay.ipynb"
 TUTORIAL = "notebooks/tutorials/01-first-model.ipynb"
@@ -159,77 +157,6 @@ def test_rows_are_cut_into_requests_in_their_order(march: pd.DataFrame) -> None:
         assert (again[name][there] == march[name].head(1003)[there]).all()
 
 
-class Peer:
-    """An HTTP server that speaks an endpoint's form and remembers what it was asked."""
-
-    def __init__(self, answers: list[tuple[int, Any]] | None = None) -> None:
-        self.rows: list[Any] = []
-        self.truths: list[tuple[str, Any]] = []
-        self.sizes: list[int] = []
-        self.unknown: set[str] = set()
-        self.connections = 0
-        self.tokens: set[str] = set()
-        scripted = list(answers or [])
-        peer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            # Head and body of an answer go out together, or the client's delayed ACK costs 40 ms.
-            wbufsize = -1
-
-            def setup(self) -> None:
-                peer.connections += 1
-                super().setup()
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                peer.tokens.add(self.headers["Authorization"])
-                status, answer = scripted.pop(0) if scripted else (200, None)
-                if status == 200 and self.path == "/delay/ground-truth":
-                    known = [(one["id"], one["truth"]) for one in body if one["id"] not in peer.unknown]
-                    peer.truths += known
-                    peer.sizes.append(len(body))
-                    unknown = [one["id"] for one in body if one["id"] in peer.unknown]
-                    answer = {"accepted": len(known), "unknown": unknown}
-                elif status == 200:
-                    rows = body.get("dataframe_records") or body["dataframe_split"]["data"]
-                    start = len(peer.rows)
-                    peer.rows += rows
-                    answer = {
-                        "predictions": [[0.75, 0.25] for _ in rows],
-                        "prediction_ids": [f"delay.1.0.{start + number}" for number in range(len(rows))],
-                    }
-                content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *args: Any) -> None:
-                return
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/delay/invocations"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture
-def peer() -> Iterator[Callable[..., Peer]]:
-    made: list[Peer] = []
-
-    def make(answers: list[tuple[int, Any]] | None = None) -> Peer:
-        made.append(Peer(answers))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-
-
 def test_a_month_is_sent_over_one_connection(peer: Callable[..., Peer]) -> None:
     there = peer()
     told: list[tuple[int, int]] = []
@@ -285,120 +212,6 @@ def test_nobody_there_and_no_address() -> None:
             traffic.send(url, "t", [3], limit=1)
     with pytest.raises(Invalid):
         traffic.send("http://127.0.0.1:1/delay", "t", [3], limit=0)
-
-
-# -- truth ------------------------------------------------------------------------------------------
-
-
-def test_the_truth_follows_the_traffic(peer: Callable[..., Peer], tmp_path: Path) -> None:
-    there = peer()
-    file = tmp_path / "demo" / "delay.asked"
-    days = {"since": dt.date(2013, 3, 1), "until": dt.date(2013, 3, 4)}
-    first = traffic.send(there.url, "secret", **days, limit=1500, file=file)
-    second = traffic.send(there.url, "secret", [3], since=dt.date(2013, 3, 8), limit=700, file=file)
-    assert len(there.rows) == first.rows + second.rows == 2200
-    ids = asked.read(file)
-    assert sum(map(len, ids.values())) == 2200
-    assert file.stat().st_mode & 0o777 == 0o600
-
-    told: list[tuple[int, int]] = []
-    there.unknown = {first.first}
-    sent = truth.send(there.url, "secret", file, **days, batch=600, report=lambda *at: told.append(at))
-    happened = flights.truth(**days)
-    expected = [(id, late) for flight, late in happened.items() for id in ids.get(flight, ())]
-    assert there.truths == [one for one in expected if one[0] != first.first]
-    assert sent.answers == 1500
-    assert (sent.accepted, sent.unknown) == (len(expected) - 1, 1)
-    assert sent.never_arrived == 1500 - len(expected) > 0
-    assert sent.late == pytest.approx(sum(late for _, late in expected) / len(expected))
-    assert there.sizes == [600, 600, len(expected) - 1200]
-    assert told[-1] == (len(expected), len(expected))
-    # Truths are the classes as the template trains on them: numbers, not booleans.
-    assert {type(late) for _, late in there.truths} == {int}
-
-
-def test_a_flight_that_was_asked_twice_has_one_truth_for_both(
-    peer: Callable[..., Peer], tmp_path: Path
-) -> None:
-    there = peer()
-    for _ in range(2):
-        traffic.send(there.url, "t", [3], limit=40, file=tmp_path / "ids")
-    assert truth.send(there.url, "t", tmp_path / "ids", [3]).answers == 80
-    assert len(there.truths) == len({id for id, _ in there.truths})
-
-
-def test_truth_without_traffic(peer: Callable[..., Peer], tmp_path: Path) -> None:
-    there = peer()
-    file = tmp_path / "demo" / "delay.asked"
-    with pytest.raises(NotFound, match=r"delay\.asked is missing") as caught:
-        truth.send(there.url, "t", file, [3])
-    assert "demo traffic" in (caught.value.hint or "")
-    traffic.send(there.url, "t", [3], limit=10, file=file)
-    with pytest.raises(NotFound, match="None of these flights was asked"):
-        truth.send(there.url, "t", file, [4])
-    file.write_text("")
-    with pytest.raises(NotFound, match="is empty"):
-        truth.send(there.url, "t", file, [3])
-    assert there.truths == []
-
-
-def test_an_endpoint_that_takes_no_truth(peer: Callable[..., Peer], tmp_path: Path) -> None:
-    missing = (404, {"code": "not_found", "message": "There is nothing at /delay/ground-truth."})
-    there = peer([(200, None), missing])
-    traffic.send(there.url, "t", [3], limit=1, file=tmp_path / "ids")
-    with pytest.raises(NotFound, match="takes no truth"):
-        truth.send(there.url, "t", tmp_path / "ids", [3])
-
-
-def test_truth_that_cannot_be_kept(peer: Callable[..., Peer], tmp_path: Path) -> None:
-    full = (507, {"code": "not_captured", "message": "The disk is full.", "hint": "Make room."})
-    there = peer([(200, None), full])
-    traffic.send(there.url, "t", [3], limit=1, file=tmp_path / "ids")
-    with pytest.raises(Failed, match="disk is full"):
-        truth.send(there.url, "t", tmp_path / "ids", [3])
-
-
-def test_a_request_that_was_torn_by_a_kill_is_left_out(tmp_path: Path) -> None:
-    file = tmp_path / "ids"
-    writer = asked.Asked(file)
-    writer.add([7, 8], ["delay.1.1.0", "delay.1.1.1"])
-    writer.close()
-    whole = file.read_bytes()
-    file.write_bytes(whole + b'[[9],["del')
-    assert asked.read(file) == {7: ["delay.1.1.0"], 8: ["delay.1.1.1"]}
-    again = asked.Asked(file)
-    again.add([9], ["delay.1.1.2"])
-    again.close()
-    assert asked.read(file) == {7: ["delay.1.1.0"], 8: ["delay.1.1.1"], 9: ["delay.1.1.2"]}
-    file.write_bytes(b"x" * 200_000)
-    again = asked.Asked(file)
-    again.add([9], ["delay.1.1.2"])
-    again.close()
-    assert asked.read(file) == {9: ["delay.1.1.2"]}
-
-
-def test_somebody_else_s_file_is_refused_with_its_line(tmp_path: Path) -> None:
-    file = tmp_path / "ids"
-    for text in ("hello\n", "[[1],[2]]\n", '[[1,2],["a"]]\n'):
-        file.write_text('[[1],["delay.1.1.0"]]\n' + text)
-        with pytest.raises(Failed, match="line 2"):
-            asked.read(file)
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ("truth", "Say which flights"),
-        ("traffic --from 07-01", "Say which flights"),
-        ("traffic --from 04-31 --until 05-01", "'04-31' is no day"),
-        ("truth --from 2014-01-01 --until 05-01", "not in 2013"),
-        ("truth --from 2013-05-02 --until 05-01", "is after"),
-    ],
-)
-def test_days_that_are_none(words: str, said: str) -> None:
-    done = CliRunner().invoke(demo, words.split(), obj=Session(cast(Any, None)))
-    assert done.exit_code == 2
-    assert said in done.output
 
 
 # -- notebooks --------------------------------------------------------------------------------------

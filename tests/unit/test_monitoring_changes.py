@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mlinfra_lab.monitoring import drift, explain
@@ -13,8 +14,6 @@ from mlinfra_lab.monitoring.cells import Counter
 from mlinfra_lab.monitoring.loss import Answers
 from mlinfra_lab.monitoring.profile import make_baseline
 from mlinfra_lab.schema.monitoring import Baseline, Counts
-
-pd = pytest.importorskip("pandas")
 
 SEEDS = 60
 FEATURES = 20
