@@ -11,8 +11,9 @@ TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend
 # Left out is what is large and seldom imported.
 RARE := /(torch|sympy|networkx|tests|pip|mypy|mypyc|hypothesis|setuptools|databricks|bokeh)/
 
-# Two at a time, each file in one process: most tests wait for processes of their own.
-PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
+# Three at a time, each file in one process: most tests wait for processes of their own, so that two leave
+# a machine of two cores idle for two fifths of the time.
+PYTEST = $(BIN)/python -m pytest -n 3 --dist loadfile
 
 # The widgets' TypeScript, and the one file that it becomes.
 BUNDLE := mlinfra_lab/widgets/static/monitor.js

@@ -6,11 +6,12 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
@@ -104,12 +105,29 @@ def test_an_older_controller_hands_over_and_its_job_goes_on(project: Project) ->
     assert job.wait(60).job.state == "succeeded"
 
 
+def suspend_between_writes(project: Project, process: psutil.Process) -> None:
+    """Stop a process where it does not hold the database: that would be another failure than this one."""
+
+    def stopped_outside_of_a_unit() -> bool:
+        process.suspend()
+        with closing(sqlite3.connect(project.state / "mlinfra.db", timeout=0.5)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.rollback()
+            except sqlite3.OperationalError:
+                process.resume()
+                return False
+        return True
+
+    eventually(stopped_outside_of_a_unit)
+
+
 def test_waiting_for_a_stuck_controller_ends_with_its_log(project: Project) -> None:
     project.controller.ensure()
     beat = project.controller.alive()
     assert beat is not None
     stuck = psutil.Process(beat.pid)
-    stuck.suspend()
+    suspend_between_writes(project, stuck)
     try:
         eventually(lambda: project.status().controller == "stale", 30)
         task = project.tasks.submit("mlinfra_lab.data.work:snapshot", "x", {}, Progress)
